@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Per-CPU counters by reason, direction and source line. */
+#pragma once
+#include "types.h"
+
+enum metric_direction {
+	METRIC_UNKNOWN = 0,
+	METRIC_INGRESS = 1,
+	METRIC_EGRESS = 2,
+	METRIC_SERVICE = 3,
+};
+
+struct metrics_key {
+	__u8 reason;			/* 0 forwarded, otherwise enum drop_reason */
+	__u8 direction;			/* enum metric_direction */
+	__u16 line;
+	__u8 file;			/* enum source_file */
+	__u8 pad[3];
+};
+
+struct metrics_value {
+	__u64 packets;
+	__u64 bytes;
+};
+
+struct xdp_metrics_key {
+	__u32 verdict;			/* enum xdp_verdict */
+};
+
+enum xdp_verdict {
+	XDP_VERDICT_PASS = 0,
+	XDP_VERDICT_DROP = 1,
+	XDP_VERDICT_TX = 2,
+	XDP_VERDICT_REDIRECT = 3,
+	XDP_VERDICTS = 4,
+};
