@@ -196,6 +196,8 @@ int cmd_container_exec(int argc, char **argv)
 	(void)argv;
 	spec_read(&spec, 3);
 	close(3);
+	/* A child of the program that lives on must not keep our starter's pipe open. */
+	fcntl(4, F_SETFD, FD_CLOEXEC);
 	bool tty = spec_flag(&spec, "tty"), input = spec_flag(&spec, "stdin");
 	int pod = pidfd_of(spec_number(&spec, "pid", 0));
 	join_cgroup(spec_need(&spec, "cgroup"));

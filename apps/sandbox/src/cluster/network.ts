@@ -66,7 +66,7 @@ function nodeBatch(plan: ClusterPlan, node: NodePlan): string {
     `address add ${node.ipv6}/64 dev eth0 nodad`,
     'link set eth0 up',
     `route add default via ${plan.wire.ipv4} dev eth0`,
-    `-6 route add default via ${plan.wire.ipv6} dev eth0`,
+    `route add ::/0 via ${plan.wire.ipv6} dev eth0`,
     '',
   ].join('\n');
 }

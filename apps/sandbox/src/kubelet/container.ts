@@ -108,7 +108,11 @@ export class PodContainer {
 
   /** preStop, SIGTERM, SIGKILL after the grace period. Resolves when the container has ended for good. */
   async stop(graceSeconds: number): Promise<void> {
-    if (this.#abort.signal.aborted) return void (await this.#loop);
+    if (this.#abort.signal.aborted) {
+      // Asked again without patience: the first call's grace period ends here.
+      if (graceSeconds === 0 && this.#running && this.#spec) await dropCgroupQuietly(this.#spec.cgroup);
+      return void (await this.#loop);
+    }
     this.#abort.abort();
     this.#checks?.stop();
     const running = this.#running;
