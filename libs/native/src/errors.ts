@@ -16,6 +16,7 @@ export interface SystemError extends Error {
 /** Whether an error came from a system call of the add-on, and, where codes are given, with one of them. */
 export function isSystemError(error: unknown, ...codes: readonly string[]): error is SystemError {
   // Not instanceof: the error may come from another JavaScript realm.
-  if (typeof error !== 'object' || error === null || !('syscall' in error) || !('code' in error)) return false;
+  if (typeof error !== 'object' || error === null || !('syscall' in error) || !('code' in error))
+    return false;
   return codes.length === 0 || codes.includes(String(error.code));
 }

@@ -173,7 +173,11 @@ interface Calls {
   linkDetach(options: { readonly link: Fd }): void;
   /** Messages each with NLM_F_ACK or NLM_F_DUMP and a sequence number; returns all answers in order. */
   netlinkExchange(
-    options: { readonly messages: Uint8Array; readonly protocol?: number; readonly timeoutMs?: number } & InNetns,
+    options: {
+      readonly messages: Uint8Array;
+      readonly protocol?: number;
+      readonly timeoutMs?: number;
+    } & InNetns,
   ): Uint8Array;
   /** New namespace bound to a new file, loopback up. */
   netnsCreate(options: { readonly path: string }): void;
