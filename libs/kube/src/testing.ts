@@ -4,7 +4,11 @@ import type { AddressInfo, Socket } from 'node:net';
 import { KubeClient } from './client.ts';
 import type { KubeConfig } from './config.ts';
 
-export type RouteHandler = (url: URL, request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
+export type RouteHandler = (
+  url: URL,
+  request: IncomingMessage,
+  response: ServerResponse,
+) => void | Promise<void>;
 
 /** A real HTTP server whose answers a test writes by hand, faults included. */
 export class ScriptedServer {
