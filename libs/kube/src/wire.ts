@@ -89,7 +89,10 @@ export type DeploymentCondition = Wire<k8s.V1DeploymentCondition>;
 export type ReplicaSet = Typed<k8s.V1ReplicaSet>;
 export type DaemonSet = Typed<k8s.V1DaemonSet>;
 export type StatefulSet = Typed<k8s.V1StatefulSet>;
-export type ControllerRevision = Typed<k8s.V1ControllerRevision>;
+export interface ControllerRevision extends KubeObject {
+  data?: unknown;
+  revision: number;
+}
 export type Job = Typed<k8s.V1Job>;
 export type CustomResourceDefinition = Typed<k8s.V1CustomResourceDefinition>;
 export type LabelSelector = Wire<k8s.V1LabelSelector>;
