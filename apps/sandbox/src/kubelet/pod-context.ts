@@ -32,6 +32,8 @@ export interface KubeletSettings {
   /** resolv.conf of the machine. */
   readonly machineResolver: string;
   readonly nodes: readonly { readonly name: string; readonly address: string }[];
+  /** Replaces the authority, and the token where none is issued, in service-account volumes. */
+  readonly account?: { readonly ca: string; readonly token: string };
 }
 
 export function podEvent(

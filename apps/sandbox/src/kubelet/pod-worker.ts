@@ -50,6 +50,7 @@ export class PodWorker {
       facts,
       dir: this.#dir,
       allowedHostPaths: context.settings.allowedHostPaths,
+      account: context.settings.account,
     });
     const host: ContainerHost = {
       context,

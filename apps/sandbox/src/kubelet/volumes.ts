@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { chmod, chown, mkdir } from 'node:fs/promises';
-import type { KubeClient, Pod, PodSpec } from '@cilium-ts/kube';
+import { KubeError, type KubeClient, type Pod, type PodSpec } from '@cilium-ts/kube';
 import { fieldValue, resourceValue } from './downward.ts';
 import { ContainerConfigError, type ObjectLookup, type PodFacts } from './environment.ts';
 import { hostPathSource } from './host-path.ts';
 import { ProjectedFolder, type ProjectedFile } from './projected-folder.ts';
-import { requestToken } from './service-account-tokens.ts';
+import { requestToken, type IssuedToken } from './service-account-tokens.ts';
 
 type Volume = NonNullable<PodSpec['volumes']>[number];
 
@@ -24,6 +24,7 @@ export interface VolumeContext {
   /** Folder of the pod on the machine. */
   readonly dir: string;
   readonly allowedHostPaths: readonly string[];
+  readonly account?: { readonly ca: string; readonly token: string } | undefined;
 }
 
 export const ACCOUNT_MOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
@@ -111,7 +112,7 @@ export class PodVolumes {
       const issue = async (): Promise<number> => {
         const { pod } = this.#context.facts();
         const seconds = wanted.expirationSeconds ?? TOKEN_SECONDS;
-        const issued = await requestToken(this.#context.client, pod, wanted.audience, seconds);
+        const issued = await this.#token(pod, wanted.audience, seconds);
         // Other users than root may have to read it: where the pod runs as one, or has a group of its own.
         tokens.set(wanted.path, { content: Buffer.from(issued.token), mode: tokenMode(pod, mode) });
         return issued.refreshInMs;
@@ -134,6 +135,18 @@ export class PodVolumes {
     }
   }
 
+  /** An API server that issues no tokens is reached through the sandbox's door, which has one for its pods. */
+  async #token(pod: Pod, audience: string | undefined, seconds: number): Promise<IssuedToken> {
+    const { client, account } = this.#context;
+    try {
+      return await requestToken(client, pod, audience, seconds);
+    } catch (error) {
+      const refused = error instanceof KubeError && [404, 405, 501].includes(error.code);
+      if (!account || !refused || error.details.kind === 'serviceaccounts') throw error;
+      return { token: account.token, refreshInMs: 3_600_000 };
+    }
+  }
+
   async #collect(
     sources: readonly Projection[],
     mode: number,
@@ -146,8 +159,7 @@ export class PodVolumes {
       if (source.configMap) {
         const { name = '', items, optional } = source.configMap;
         const object = this.#context.lookup.configMap(namespace, name);
-        const fallback = name === 'kube-root-ca.crt' ? this.#rootCa() : undefined;
-        const data = object ? configMapData(object) : fallback;
+        const data = (name === 'kube-root-ca.crt' && this.#rootCa(object !== undefined)) || (object && configMapData(object));
         addItems(files, `configmap "${name}"`, data, items, optional, mode);
       }
       if (source.secret) {
@@ -170,8 +182,8 @@ export class PodVolumes {
   }
 
   /** The ConfigMap comes from a controller, which an early pod may overtake. */
-  #rootCa(): Map<string, Buffer> | undefined {
-    const { ca } = this.#context.client.config;
+  #rootCa(known: boolean): Map<string, Buffer> | undefined {
+    const ca = this.#context.account?.ca ?? (known ? undefined : this.#context.client.config.ca);
     return ca === undefined ? undefined : new Map([['ca.crt', Buffer.from(ca)]]);
   }
 }
