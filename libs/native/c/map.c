@@ -487,6 +487,27 @@ static napi_value map_mmap(napi_env env, napi_callback_info info)
 	return result;
 }
 
+// mapOpenId({id}) -> fd
+static napi_value map_open_id(napi_env env, napi_callback_info info)
+{
+	struct failure failure = { 0 };
+	napi_value arguments[1];
+	size_t count = 1;
+	uint32_t id;
+	int fd;
+
+	napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
+	if (!get_u32(env, arguments[0], "id", &id))
+		return NULL;
+	fd = bpf_map_get_fd_by_id(id);
+	if (fd < 0) {
+		fail(&failure, errno, "bpf(BPF_MAP_GET_FD_BY_ID)", "map id %u", id);
+		throw_failure(env, &failure);
+		return NULL;
+	}
+	return make_u32(env, (uint32_t)fd);
+}
+
 static napi_value possible_cpus(napi_env env, napi_callback_info info)
 {
 	return make_u32(env, (uint32_t)libbpf_num_possible_cpus());
@@ -509,5 +530,6 @@ void register_map(napi_env env, napi_value exports)
 	register_function(env, exports, "mapNextKey", map_next_key);
 	register_function(env, exports, "mapInfo", map_info);
 	register_function(env, exports, "mapMmap", map_mmap);
+	register_function(env, exports, "mapOpenId", map_open_id);
 	register_function(env, exports, "possibleCpus", possible_cpus);
 }

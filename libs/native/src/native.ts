@@ -240,6 +240,7 @@ export interface Native extends Calls, AsyncCalls {
   mapInfo(options: { readonly fd: Fd }): MapInfo;
   /** The memory of a BPF_F_MMAPABLE array itself; unmapped when the buffer is collected. */
   mapMmap(options: { readonly fd: Fd; readonly length: number }): ArrayBuffer;
+  mapOpenId(options: { readonly id: number }): Fd;
   possibleCpus(): number;
   programInfo(options: { readonly fd: Fd }): ProgramInfo;
   linkInfo(options: { readonly link: Fd }): LinkInfo;
