@@ -8,7 +8,10 @@ import { runTool } from './tools.ts';
 export const CHART_NAMESPACE = 'kube-system';
 
 /** The chart's objects as the real helm renders them, definitions first. @throws AppError `tool` */
-export async function renderChart(artifacts: Artifacts, valuesFiles: readonly string[]): Promise<UntypedObject[]> {
+export async function renderChart(
+  artifacts: Artifacts,
+  valuesFiles: readonly string[],
+): Promise<UntypedObject[]> {
   const own = `${artifacts.tools}/helm`;
   const helm = existsSync(own) ? own : 'helm';
   const values = [artifacts.values, ...valuesFiles].flatMap((file) => ['-f', file]);

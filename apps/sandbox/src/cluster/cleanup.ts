@@ -63,7 +63,8 @@ async function removeTree(dir: string): Promise<void> {
       return;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-      if (attempt === 20) throw new AppError('cleanup', `cgroup ${dir} does not go: ${(error as Error).message}`);
+      if (attempt === 20)
+        throw new AppError('cleanup', `cgroup ${dir} does not go: ${(error as Error).message}`);
       await delay(10);
     }
   }
@@ -99,7 +100,9 @@ function mountPoints(): string[] {
   return readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
     .filter(Boolean)
-    .map((line) => (line.split(' ')[4] ?? '').replace(/\\(\d{3})/g, (_, code) => String.fromCharCode(parseInt(code, 8))));
+    .map((line) =>
+      (line.split(' ')[4] ?? '').replace(/\\(\d{3})/g, (_, code) => String.fromCharCode(parseInt(code, 8))),
+    );
 }
 
 async function removeMounts(dir: string): Promise<void> {

@@ -29,7 +29,11 @@ export class ExternalDoor {
   readonly #sockets = new Set<Duplex>();
 
   constructor(config: KubeConfig, plan: ClusterPlan) {
-    const ca = issueCertificate({ subject: { commonName: 'cilium-ts-sandbox-door' }, days: 365, use: 'authority' });
+    const ca = issueCertificate({
+      subject: { commonName: 'cilium-ts-sandbox-door' },
+      days: 365,
+      use: 'authority',
+    });
     const names = [
       plan.wire.ipv4,
       plan.wire.ipv6,
@@ -39,12 +43,17 @@ export class ExternalDoor {
       'kubernetes.default.svc',
       'kubernetes.default.svc.cluster.local',
     ];
-    const own = issueCertificate({ subject: { commonName: 'kube-apiserver' }, days: 365, use: 'server', names }, ca);
+    const own = issueCertificate(
+      { subject: { commonName: 'kube-apiserver' }, days: 365, use: 'server', names },
+      ca,
+    );
     this.account = { ca: ca.pem, token: `sandbox-${randomBytes(24).toString('hex')}` };
     this.#config = config;
     this.#base = new URL(config.server);
     this.#secure = this.#base.protocol === 'https:';
-    this.#server = createServer({ cert: own.pem, key: own.keyPem }, (request, response) => this.#pass(request, response));
+    this.#server = createServer({ cert: own.pem, key: own.keyPem }, (request, response) =>
+      this.#pass(request, response),
+    );
     this.#server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
     this.#server.on('connection', (socket) => {
       this.#sockets.add(socket);
@@ -76,7 +85,11 @@ export class ExternalDoor {
       host: this.#base.hostname.replace(/^\[|\]$/g, ''),
       port: this.#base.port || (this.#secure ? 443 : 80),
       path: `${this.#base.pathname.replace(/\/$/, '')}${request.url ?? '/'}`,
-      headers: { ...headers, host: this.#base.host, ...(authorization === undefined ? {} : { authorization }) },
+      headers: {
+        ...headers,
+        host: this.#base.host,
+        ...(authorization === undefined ? {} : { authorization }),
+      },
     };
     return this.#secure ? https.request(options) : http.request(options);
   }

@@ -39,7 +39,9 @@ export async function readManifests(dir: string): Promise<UntypedObject[]> {
     .filter((entry) => entry.isFile() && /\.ya?ml$/.test(entry.name))
     .map((entry) => `${entry.parentPath}/${entry.name}`)
     .sort();
-  const parsed = await Promise.all(paths.map(async (path) => parseManifest(await readFile(path, 'utf8'), path)));
+  const parsed = await Promise.all(
+    paths.map(async (path) => parseManifest(await readFile(path, 'utf8'), path)),
+  );
   return parsed.flat();
 }
 
@@ -106,7 +108,10 @@ export class Applier {
       return found && resource(group, version, found.name, found.kind, found.namespaced);
     };
     // A definition that has just been applied is served a moment later.
-    return waitFor(`kind ${object.kind} of ${object.apiVersion}`, find, { timeoutMs: KIND_TIMEOUT_MS, intervalMs: 20 });
+    return waitFor(`kind ${object.kind} of ${object.apiVersion}`, find, {
+      timeoutMs: KIND_TIMEOUT_MS,
+      intervalMs: 20,
+    });
   }
 
   #discover(path: string): Promise<ApiResourceList> {

@@ -39,7 +39,9 @@ export async function buildNetwork(
   await Promise.all(plan.nodes.map((node) => runtime.createNetns(nodeNetns(layout, node), NODE_SYSCTLS)));
   await runTool('ip', ['-n', wire, '-batch', '-'], wireBatch(layout, plan));
   await Promise.all(
-    plan.nodes.map((node) => runTool('ip', ['-n', nodeNetns(layout, node), '-batch', '-'], nodeBatch(plan, node))),
+    plan.nodes.map((node) =>
+      runTool('ip', ['-n', nodeNetns(layout, node), '-batch', '-'], nodeBatch(plan, node)),
+    ),
   );
 }
 

@@ -41,8 +41,8 @@ export async function createNode(
   const cgroup = `${cgroupRoot}/${plan.name}`;
   const binds = foldersOf(dir);
   await Promise.all([
-    ...['run/netns', 'run/cilium/cgroupv2', 'etc-cni/net.d', 'opt-cni/bin', 'var-lib-cilium', 'pods'].map((name) =>
-      mkdir(`${dir}/${name}`, { recursive: true }),
+    ...['run/netns', 'run/cilium/cgroupv2', 'etc-cni/net.d', 'opt-cni/bin', 'var-lib-cilium', 'pods'].map(
+      (name) => mkdir(`${dir}/${name}`, { recursive: true }),
     ),
     mkdir(`${cgroup}/pods`, { recursive: true }),
   ]);

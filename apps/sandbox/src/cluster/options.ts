@@ -41,7 +41,8 @@ export function parseCommand(argv: readonly string[]): Command {
     if (rest.length > 0) throw new AppError('bad-option', `${name} takes no options, not ${rest.join(' ')}`);
     return { name };
   }
-  if (name !== 'start') throw new AppError('bad-option', `unknown command ${name}; allowed: start, stop, status`);
+  if (name !== 'start')
+    throw new AppError('bad-option', `unknown command ${name}; allowed: start, stop, status`);
   return { name, options: parseStart(rest) };
 }
 
@@ -65,7 +66,8 @@ function parseStart(argv: string[]): StartOptions {
     throw new AppError('bad-option', (error as Error).message.split('\n')[0] ?? 'bad option');
   }
   for (const path of values['host-path']) {
-    if (!path.startsWith('/')) throw new AppError('bad-option', `--host-path must be an absolute path, not ${path}`);
+    if (!path.startsWith('/'))
+      throw new AppError('bad-option', `--host-path must be an absolute path, not ${path}`);
   }
   return {
     nodes: wholeNumber('--nodes', values.nodes),
@@ -80,6 +82,7 @@ function parseStart(argv: string[]): StartOptions {
 }
 
 function wholeNumber(option: string, text: string): number {
-  if (!/^\d+$/.test(text)) throw new AppError('bad-option', `${option} must be a whole number, not ${JSON.stringify(text)}`);
+  if (!/^\d+$/.test(text))
+    throw new AppError('bad-option', `${option} must be a whole number, not ${JSON.stringify(text)}`);
   return Number(text);
 }

@@ -15,9 +15,11 @@ export function podTrouble(pod: Pod): string {
   if (!pod.spec?.nodeName) return `${name}: not scheduled`;
   const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])];
   for (const { name: container, state, ready } of statuses) {
-    if (state?.waiting) return `${name}: ${container} ${state.waiting.reason ?? 'waits'} ${state.waiting.message ?? ''}`.trim();
+    if (state?.waiting)
+      return `${name}: ${container} ${state.waiting.reason ?? 'waits'} ${state.waiting.message ?? ''}`.trim();
     if (!ready && state?.running) return `${name}: ${container} runs, not ready`;
-    if (state?.terminated && state.terminated.exitCode !== 0) return `${name}: ${container} exit code ${state.terminated.exitCode}`;
+    if (state?.terminated && state.terminated.exitCode !== 0)
+      return `${name}: ${container} exit code ${state.terminated.exitCode}`;
   }
   return `${name}: ${pod.status?.phase ?? 'Pending'}`;
 }
@@ -69,8 +71,15 @@ export class PodWatch {
       };
       const aborted = (): void => end(new AppError('aborted', 'stopped'));
       const timer = setTimeout(() => {
-        const troubles = this.list().filter((pod) => !isReady(pod)).map(podTrouble);
-        end(new AppError('timeout', `waited ${timeoutMs / 1000} s for ${what}; not ready: ${troubles.join('; ') || 'none'}`));
+        const troubles = this.list()
+          .filter((pod) => !isReady(pod))
+          .map(podTrouble);
+        end(
+          new AppError(
+            'timeout',
+            `waited ${timeoutMs / 1000} s for ${what}; not ready: ${troubles.join('; ') || 'none'}`,
+          ),
+        );
       }, timeoutMs);
       signal.addEventListener('abort', aborted);
       this.#listeners.add(listener);

@@ -43,7 +43,12 @@ export function startGuarded(
 }
 
 /** Waits for a line of the program's stdout. @throws AppError `process` where it ends before */
-export function waitForLine(process: GuardedProcess, pattern: RegExp, what: string, logFile: string): Promise<string> {
+export function waitForLine(
+  process: GuardedProcess,
+  pattern: RegExp,
+  what: string,
+  logFile: string,
+): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = '';
     const stdout = process.child.stdout!;
@@ -56,6 +61,8 @@ export function waitForLine(process: GuardedProcess, pattern: RegExp, what: stri
       stdout.resume();
       resolve(match[0]);
     });
-    void process.ended.then((how) => reject(new AppError('process', `${what} ended early (${how}); its log: ${logFile}`)));
+    void process.ended.then((how) =>
+      reject(new AppError('process', `${what} ended early (${how}); its log: ${logFile}`)),
+    );
   });
 }

@@ -25,7 +25,12 @@ export async function startRelay(
   const address = isIP(host) ? host : await resolveHost(host);
   const logFile = `${layout.stateDir}/relay.log`;
   const listen = [plan.wire.ipv4, plan.wire.ipv6].flatMap((own) => [own, String(plan.apiPort)]);
-  const relay = startGuarded(runtime, cgroup, [runtime, 'relay', wireNetns(layout), address, port, ...listen], logFile);
+  const relay = startGuarded(
+    runtime,
+    cgroup,
+    [runtime, 'relay', wireNetns(layout), address, port, ...listen],
+    logFile,
+  );
   await waitForLine(relay, /listening/, 'the relay to the API server', logFile);
   return relay;
 }
@@ -34,6 +39,9 @@ async function resolveHost(host: string): Promise<string> {
   try {
     return (await lookup(host)).address;
   } catch (error) {
-    throw new AppError('bad-kubeconfig', `the API server's host ${host} does not resolve: ${(error as Error).message}`);
+    throw new AppError(
+      'bad-kubeconfig',
+      `the API server's host ${host} does not resolve: ${(error as Error).message}`,
+    );
   }
 }

@@ -103,7 +103,8 @@ export class Sandbox {
     const server = await this.#openApi(cgroup);
     await nodes;
     await this.#startRelay(cgroup, server);
-    await Promise.all([this.#startControllers(), this.#startKubelets(), this.#apply(await objects)]);
+    this.#startControllers();
+    await Promise.all([this.#startKubelets(), objects.then((all) => this.#apply(all))]);
   }
 
   /** Ends everything and removes every trace. Safe to call at any time, also twice. */
@@ -123,7 +124,9 @@ export class Sandbox {
     const { demo, chartValues } = this.#options;
     const [chart, ...more] = await Promise.all([
       renderChart(this.artifacts, chartValues),
-      ...(demo ? ['workloads', 'policies'] : []).map((folder) => readManifests(`${this.artifacts.demo}/${folder}`)),
+      ...(demo ? ['workloads', 'policies'] : []).map((folder) =>
+        readManifests(`${this.artifacts.demo}/${folder}`),
+      ),
     ]);
     return [...chart, ...more.flat()];
   }
@@ -155,7 +158,13 @@ export class Sandbox {
   }
 
   async #startRelay(cgroup: string, server: string): Promise<void> {
-    const relay = await startRelay(this.artifacts.runtime, this.layout, this.plan, `${cgroup}/system`, server);
+    const relay = await startRelay(
+      this.artifacts.runtime,
+      this.layout,
+      this.plan,
+      `${cgroup}/system`,
+      server,
+    );
     this.#guard('the relay to the API server', relay);
   }
 
@@ -166,13 +175,10 @@ export class Sandbox {
     });
   }
 
-  async #startControllers(): Promise<void> {
+  #startControllers(): void {
     if (this.#options.kubeconfig !== undefined && !this.#options.controllers) return;
-    const [controllers, scheduler] = await Promise.all([
-      startControllers(this.client, this.#log),
-      startScheduler(this.client, this.#log),
-    ]);
-    this.#parts.push(controllers, scheduler);
+    const options = { client: this.client, log: this.#log };
+    this.#parts.push(startControllers(options), startScheduler(options));
   }
 
   async #startKubelets(): Promise<void> {
@@ -184,7 +190,14 @@ export class Sandbox {
     const settings = await this.#kubeletSettings();
     await Promise.all(
       this.#nodes.map(async (node) => {
-        const kubelet = new Kubelet({ client: this.client, runtime: this.#runtime, node, cache, settings, log: this.#log });
+        const kubelet = new Kubelet({
+          client: this.client,
+          runtime: this.#runtime,
+          node,
+          cache,
+          settings,
+          log: this.#log,
+        });
         this.#kubelets.set(node.name, kubelet);
         await kubelet.start();
       }),

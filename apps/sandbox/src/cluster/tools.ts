@@ -15,7 +15,10 @@ export function runTool(program: string, argv: readonly string[], input = ''): P
     child.on('error', (error) => reject(new AppError('tool', `${program}: ${error.message}`)));
     child.on('close', (code) => {
       if (code === 0) resolve(Buffer.concat(out).toString());
-      else reject(new AppError('tool', `${program} ${argv.join(' ')}: ${complaint.trim() || `exit code ${code}`}`));
+      else
+        reject(
+          new AppError('tool', `${program} ${argv.join(' ')}: ${complaint.trim() || `exit code ${code}`}`),
+        );
     });
   });
 }

@@ -36,7 +36,8 @@ export function parseNetwork(text: string, file: string): CniNetwork {
   }
   const { name, cniVersion, plugins, type } = parsed;
   const list = Array.isArray(plugins) ? (plugins as Record<string, unknown>[]) : type ? [parsed] : [];
-  if (typeof name !== 'string' || list.length === 0) throw new AppError('cni', `${file}: name or plugins is missing`);
+  if (typeof name !== 'string' || list.length === 0)
+    throw new AppError('cni', `${file}: name or plugins is missing`);
   return { name, cniVersion: typeof cniVersion === 'string' ? cniVersion : '0.4.0', plugins: list };
 }
 
@@ -125,12 +126,14 @@ export class CniRunner {
   /** @throws AppError `cni` */
   async remove(network: CniNetwork, attachment: CniAttachment, result: CniResult | undefined): Promise<void> {
     const previous = result && supportsPrevious(network.cniVersion) ? { prevResult: result } : {};
-    for (const plugin of [...network.plugins].reverse()) await this.#call('DEL', network, plugin, attachment, previous);
+    for (const plugin of [...network.plugins].reverse())
+      await this.#call('DEL', network, plugin, attachment, previous);
   }
 
   /** @throws AppError `cni` where the attachment is not as it was made */
   async check(network: CniNetwork, attachment: CniAttachment, result: CniResult): Promise<void> {
-    for (const plugin of network.plugins) await this.#call('CHECK', network, plugin, attachment, { prevResult: result });
+    for (const plugin of network.plugins)
+      await this.#call('CHECK', network, plugin, attachment, { prevResult: result });
   }
 
   async #call(
@@ -141,7 +144,8 @@ export class CniRunner {
     more: object,
   ): Promise<string> {
     const type = String(plugin['type']);
-    if (!/^[\w.-]+$/.test(type)) throw new AppError('cni', `network ${network.name}: bad plugin type ${JSON.stringify(type)}`);
+    if (!/^[\w.-]+$/.test(type))
+      throw new AppError('cni', `network ${network.name}: bad plugin type ${JSON.stringify(type)}`);
     const env = {
       CNI_COMMAND: command,
       CNI_CONTAINERID: attachment.containerId,
@@ -163,7 +167,10 @@ export class CniRunner {
       timeoutMs: TIMEOUT_MS,
     });
     if (answer.code === 0) return answer.stdout.trim() || '{}';
-    throw new AppError('cni', `plugin type="${type}" failed (${command.toLowerCase()}): ${complaint(answer)}`);
+    throw new AppError(
+      'cni',
+      `plugin type="${type}" failed (${command.toLowerCase()}): ${complaint(answer)}`,
+    );
   }
 }
 

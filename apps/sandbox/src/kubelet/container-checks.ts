@@ -154,6 +154,7 @@ export async function execCollect(
   }
   const code = await child.exited;
   clearTimeout(timer);
-  if (late) return { code: 137, output: `command ${JSON.stringify(command)} timed out after ${timeoutMs} ms` };
+  if (late)
+    return { code: 137, output: `command ${JSON.stringify(command)} timed out after ${timeoutMs} ms` };
   return { code, output };
 }

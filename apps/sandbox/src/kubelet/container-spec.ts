@@ -73,7 +73,13 @@ function ownFiles(container: Container, places: ContainerPlaces): VolumeMount[] 
   ];
   return files
     .filter(([, target]) => !taken.has(target))
-    .map(([source, target]) => ({ where: 'machine', source, target, readOnly: false, propagation: 'private' }));
+    .map(([source, target]) => ({
+      where: 'machine',
+      source,
+      target,
+      readOnly: false,
+      propagation: 'private',
+    }));
 }
 
 const PROPAGATION = { HostToContainer: 'slave', Bidirectional: 'shared', None: 'private' } as const;
@@ -92,9 +98,12 @@ function volumeMounts(
   return wanted.map((mount) => {
     const source = volumes(mount.name);
     if (!source) {
-      throw new ContainerConfigError(`container ${container.name}: volumeMounts names no volume of the pod: ${mount.name}`);
+      throw new ContainerConfigError(
+        `container ${container.name}: volumeMounts names no volume of the pod: ${mount.name}`,
+      );
     }
-    const propagation = PROPAGATION[(mount.mountPropagation ?? 'None') as keyof typeof PROPAGATION] ?? 'private';
+    const propagation =
+      PROPAGATION[(mount.mountPropagation ?? 'None') as keyof typeof PROPAGATION] ?? 'private';
     if (propagation === 'shared' && !isPrivileged(pod.spec!, container)) {
       throw new ContainerConfigError(
         `container ${container.name}: mountPropagation Bidirectional is for privileged containers only`,

@@ -86,7 +86,9 @@ export class PodContainer {
       name,
       image,
       imageID: '',
-      ...(this.#attempt >= 0 ? { containerID: `cts://${this.pod.metadata.uid}/${name}/${this.#attempt}` } : {}),
+      ...(this.#attempt >= 0
+        ? { containerID: `cts://${this.pod.metadata.uid}/${name}/${this.#attempt}` }
+        : {}),
       state: this.#state,
       lastState: this.#lastState,
       restartCount: this.#restarts,
@@ -117,14 +119,24 @@ export class PodContainer {
     this.#checks?.stop();
     const running = this.#running;
     if (running) {
-      podEvent(this.#host.context, this.pod, 'Normal', 'Killing', `Stopping container ${this.container.name}`, this.container.name);
+      podEvent(
+        this.#host.context,
+        this.pod,
+        'Normal',
+        'Killing',
+        `Stopping container ${this.container.name}`,
+        this.container.name,
+      );
       await this.#endProcess(running, graceSeconds);
     }
     await this.#loop;
   }
 
   /** @throws ContainerConfigError where the container does not run now */
-  exec(command: readonly string[], options: { stdin: boolean; tty?: { rows: number; columns: number } }): ExecProcess {
+  exec(
+    command: readonly string[],
+    options: { stdin: boolean; tty?: { rows: number; columns: number } },
+  ): ExecProcess {
     const running = this.#running;
     const spec = this.#spec;
     if (!running || !spec) throw new ContainerConfigError(`container ${this.container.name} is not running`);
@@ -175,7 +187,14 @@ export class PodContainer {
     const seconds = Math.round(ms / 1000);
     const message = `back-off ${seconds}s restarting failed container=${name} pod=${this.pod.metadata.name}`;
     this.#lastState = this.#state;
-    podEvent(this.#host.context, this.pod, 'Warning', 'BackOff', `Back-off restarting failed container ${name}`, name);
+    podEvent(
+      this.#host.context,
+      this.pod,
+      'Warning',
+      'BackOff',
+      `Back-off restarting failed container ${name}`,
+      name,
+    );
     this.setWaiting('CrashLoopBackOff', message);
     await sleep(ms, this.#abort.signal);
   }
@@ -209,7 +228,14 @@ export class PodContainer {
     this.#checks = checks;
     if (this.#state.terminated) this.#lastState = { terminated: this.#state.terminated };
     this.#state = { running: { startedAt } };
-    podEvent(context, this.pod, 'Normal', 'Started', `Started container ${this.container.name}`, this.container.name);
+    podEvent(
+      context,
+      this.pod,
+      'Normal',
+      'Started',
+      `Started container ${this.container.name}`,
+      this.container.name,
+    );
     this.#host.changed();
     if (this.#abort.signal.aborted) void this.#endProcess(running, 0);
     checks.start();
@@ -241,7 +267,10 @@ export class PodContainer {
       images: context.settings.images,
       hidden: context.settings.hidden,
     });
-    await Promise.all([mkdir(dir, { recursive: true }), mkdir(`${podDir}/logs/${name}`, { recursive: true })]);
+    await Promise.all([
+      mkdir(dir, { recursive: true }),
+      mkdir(`${podDir}/logs/${name}`, { recursive: true }),
+    ]);
     await writeFile(terminationLog, '', { mode: 0o666 });
     podEvent(context, facts.pod, 'Normal', 'Created', `Created container: ${name}`, name);
     return spec;
@@ -274,7 +303,10 @@ export class PodContainer {
     if (this.container.terminationMessagePolicy !== 'FallbackToLogsOnError') return this.#killReason ?? '';
     const log = await readFile(spec.logFile, 'utf8').catch(() => '');
     const lines = log.trimEnd().split('\n').slice(-80);
-    return lines.map((line) => line.split(' ').slice(3).join(' ')).join('\n').slice(-2048);
+    return lines
+      .map((line) => line.split(' ').slice(3).join(' '))
+      .join('\n')
+      .slice(-2048);
   }
 
   #setStarted(started: boolean): void {
@@ -292,7 +324,14 @@ export class PodContainer {
   async #killUnhealthy(running: RunningContainer, why: string): Promise<void> {
     const { name } = this.container;
     this.#killReason = why;
-    podEvent(this.#host.context, this.pod, 'Normal', 'Killing', `Container ${name} ${why}, will be restarted`, name);
+    podEvent(
+      this.#host.context,
+      this.pod,
+      'Normal',
+      'Killing',
+      `Container ${name} ${why}, will be restarted`,
+      name,
+    );
     await this.#endProcess(running, this.pod.spec?.terminationGracePeriodSeconds ?? 30);
   }
 

@@ -33,7 +33,9 @@ export function fieldValue(facts: PodFacts, path: string): string {
     case 'status.podIPs':
       return facts.podIps.join(',');
     default:
-      throw new ContainerConfigError(`fieldPath ${JSON.stringify(path)} is not a field that pods can refer to`);
+      throw new ContainerConfigError(
+        `fieldPath ${JSON.stringify(path)} is not a field that pods can refer to`,
+      );
   }
 }
 
@@ -60,7 +62,8 @@ export function parseQuantity(text: string): number | undefined {
 export function resourceValue(container: Container, resource: string, divisor = '0'): string {
   const [kind, name = ''] = resource.split('.');
   const amounts = kind === 'limits' ? container.resources?.limits : container.resources?.requests;
-  const fallback = kind !== 'limits' ? 0 : name === 'cpu' ? availableParallelism() : name === 'memory' ? totalmem() : 0;
+  const fallback =
+    kind !== 'limits' ? 0 : name === 'cpu' ? availableParallelism() : name === 'memory' ? totalmem() : 0;
   const amount = parseQuantity(amounts?.[name] ?? '') ?? fallback;
   const unit = parseQuantity(divisor) || 1;
   return String(Math.ceil(amount / unit));

@@ -77,7 +77,8 @@ function addServices(
     env.set(`${name}_SERVICE_PORT`, String(first.port));
     env.set(`${name}_PORT`, `${(first.protocol ?? 'TCP').toLowerCase()}://${ip}:${first.port}`);
     for (const port of service.spec?.ports ?? []) {
-      if (port.name) env.set(`${name}_SERVICE_PORT_${port.name.toUpperCase().replace(/-/g, '_')}`, String(port.port));
+      if (port.name)
+        env.set(`${name}_SERVICE_PORT_${port.name.toUpperCase().replace(/-/g, '_')}`, String(port.port));
     }
   }
 }

@@ -23,8 +23,13 @@ export function hostPathSource(
 ): VolumeSource {
   const path = normalize(hostPath.path).replace(/(.)\/$/, '$1');
   const create =
-    hostPath.type === 'DirectoryOrCreate' ? 'dir-create' : hostPath.type === 'FileOrCreate' ? 'file-create' : undefined;
-  if (NODE_FOLDERS.some((folder) => isBelow(path, folder))) return { where: 'node', path, readOnly: false, create };
+    hostPath.type === 'DirectoryOrCreate'
+      ? 'dir-create'
+      : hostPath.type === 'FileOrCreate'
+        ? 'file-create'
+        : undefined;
+  if (NODE_FOLDERS.some((folder) => isBelow(path, folder)))
+    return { where: 'node', path, readOnly: false, create };
   if (allowed.some((folder) => isBelow(path, normalize(folder)))) {
     return { where: 'machine', path, readOnly: false, create };
   }

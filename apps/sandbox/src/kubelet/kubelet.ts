@@ -47,7 +47,7 @@ export class Kubelet {
       recorder: new EventRecorder({ client, component: 'kubelet', host: node.name, log }),
     };
     this.#pods = new Reflector({ client, resource: PODS, fieldSelector: `spec.nodeName=${node.name}`, log });
-    this.#server = new KubeletServer({ find: (namespace, name) => this.#find(namespace, name) }, runtime, log);
+    this.#server = new KubeletServer(this, runtime, log);
     this.#reporter = new NodeReporter(client, node, this.#config, this.#socket, log);
     this.#unsubscribe = cache.onChange((namespace) => {
       for (const worker of this.#workers.values()) {
@@ -81,7 +81,8 @@ export class Kubelet {
     await this.#server.stop();
   }
 
-  #find(namespace: string, name: string): PodWorker | undefined {
+  /** The pod of that name on this node. */
+  find(namespace: string, name: string): PodWorker | undefined {
     for (const worker of this.#workers.values()) {
       const { metadata } = worker.pod;
       if (metadata.namespace === namespace && metadata.name === name) return worker;

@@ -41,7 +41,8 @@ export async function writeLog(
   let handle: FileHandle | undefined;
   try {
     handle = await open(path, 'r');
-    if (options.tailLines !== undefined) return await tailThenFollow(path, handle, options, filter, source, out);
+    if (options.tailLines !== undefined)
+      return await tailThenFollow(path, handle, options, filter, source, out);
     await readOn(path, handle, options, filter, source, out);
   } finally {
     await handle?.close().catch(() => undefined);
@@ -61,7 +62,8 @@ async function tailThenFollow(
   const lines = text.slice(0, complete).split('\n').slice(0, -1);
   const from = lastLines(lines, options.tailLines ?? 0);
   for (const line of lines.slice(from)) if (!filter.line(line)) return;
-  if (options.follow) await readOn(path, handle, options, filter, source, out, Buffer.byteLength(text.slice(0, complete)));
+  if (options.follow)
+    await readOn(path, handle, options, filter, source, out, Buffer.byteLength(text.slice(0, complete)));
 }
 
 /** Index of the first of the last `count` whole lines; parts of one line count as one. */
@@ -99,9 +101,11 @@ async function readOn(
         position += bytesRead;
         rest = Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
         const end = rest.lastIndexOf(10) + 1;
-        for (const line of rest.subarray(0, end).toString().split('\n').slice(0, -1)) if (!filter.line(line)) return;
+        for (const line of rest.subarray(0, end).toString().split('\n').slice(0, -1))
+          if (!filter.line(line)) return;
         rest = rest.subarray(end);
-        if (out.writableNeedDrain) await new Promise((resolve) => out.once('drain', resolve).once('close', resolve));
+        if (out.writableNeedDrain)
+          await new Promise((resolve) => out.once('drain', resolve).once('close', resolve));
         continue;
       }
       if (await wasRotated(path, handle)) {

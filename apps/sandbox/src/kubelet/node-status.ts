@@ -47,7 +47,13 @@ export function nodeObject(node: SandboxNode, kubeletSocket: string): Node {
 
 function nodeStatus(node: SandboxNode, networkReady: boolean, before: Node | undefined): Node['status'] {
   const now = timestamp();
-  const condition = (type: string, good: boolean, healthy: string, reason: string, message: string): object => {
+  const condition = (
+    type: string,
+    good: boolean,
+    healthy: string,
+    reason: string,
+    message: string,
+  ): object => {
     const status = good ? healthy : healthy === 'True' ? 'False' : 'True';
     const old = before?.status?.conditions?.find((known) => known.type === type);
     const lastTransitionTime = old?.status === status ? (old.lastTransitionTime ?? now) : now;
@@ -63,9 +69,21 @@ function nodeStatus(node: SandboxNode, networkReady: boolean, before: Node | und
       { type: 'Hostname', address: node.name },
     ],
     conditions: [
-      condition('MemoryPressure', true, 'False', 'KubeletHasSufficientMemory', 'kubelet has sufficient memory available'),
+      condition(
+        'MemoryPressure',
+        true,
+        'False',
+        'KubeletHasSufficientMemory',
+        'kubelet has sufficient memory available',
+      ),
       condition('DiskPressure', true, 'False', 'KubeletHasNoDiskPressure', 'kubelet has no disk pressure'),
-      condition('PIDPressure', true, 'False', 'KubeletHasSufficientPID', 'kubelet has sufficient PID available'),
+      condition(
+        'PIDPressure',
+        true,
+        'False',
+        'KubeletHasSufficientPID',
+        'kubelet has sufficient PID available',
+      ),
       ready
         ? condition('Ready', true, 'True', 'KubeletReady', 'kubelet is posting ready status')
         : condition('Ready', false, 'True', 'KubeletNotReady', 'no CNI configuration in /etc/cni/net.d yet'),

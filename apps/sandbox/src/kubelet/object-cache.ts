@@ -24,7 +24,11 @@ export class ObjectCache implements ObjectLookup {
     const changed = (object: { metadata: { namespace?: string | undefined } }): void => {
       for (const listener of this.#listeners) listener(object.metadata.namespace ?? 'default');
     };
-    const handler = { onAdd: changed, onUpdate: (_: unknown, object: ConfigMap | Secret) => changed(object), onDelete: changed };
+    const handler = {
+      onAdd: changed,
+      onUpdate: (_: unknown, object: ConfigMap | Secret) => changed(object),
+      onDelete: changed,
+    };
     this.#configMaps = new Reflector({ client, resource: CONFIG_MAPS, log });
     this.#secrets = new Reflector({ client, resource: SECRETS, log });
     this.#services = new Reflector({ client, resource: SERVICES, log, indexers: { namespace: byNamespace } });

@@ -88,9 +88,11 @@ export class PodSandbox {
     const attached = this.#attached;
     this.#attached = undefined;
     if (attached) {
-      await cni.runner.remove(attached.network, this.#attachment(), attached.result).catch((error: unknown) => {
-        log.warn({ pod: this.#pod.metadata.name, error: errorMessage(error) }, 'CNI DEL failed');
-      });
+      await cni.runner
+        .remove(attached.network, this.#attachment(), attached.result)
+        .catch((error: unknown) => {
+          log.warn({ pod: this.#pod.metadata.name, error: errorMessage(error) }, 'CNI DEL failed');
+        });
     }
     await dropCgroup(this.cgroup).catch((error: unknown) => {
       log.warn({ pod: this.#pod.metadata.name, error: errorMessage(error) }, 'cgroup of the pod does not go');

@@ -73,7 +73,8 @@ function conditions(seen: PodObservation, phase: string): PodCondition[] {
   const named = own.map(([type, good, reason]) => {
     const status = good ? 'True' : 'False';
     const old = before.find((condition) => condition.type === type);
-    const lastTransitionTime = old?.status === status && old.lastTransitionTime ? old.lastTransitionTime : now;
+    const lastTransitionTime =
+      old?.status === status && old.lastTransitionTime ? old.lastTransitionTime : now;
     return { type, status, lastTransitionTime, ...(good ? {} : reason) } as PodCondition;
   });
   const names = new Set(own.map(([type]) => type));

@@ -62,7 +62,8 @@ export class PodWorker {
       changed: () => this.#queueStatus(),
     };
     this.#init = (pod.spec?.initContainers ?? []).map(
-      (container) => new PodContainer(host, container, container.restartPolicy === 'Always' ? 'sidecar' : 'init'),
+      (container) =>
+        new PodContainer(host, container, container.restartPolicy === 'Always' ? 'sidecar' : 'init'),
     );
     this.#main = (pod.spec?.containers ?? []).map((container) => new PodContainer(host, container, 'main'));
   }
@@ -86,7 +87,10 @@ export class PodWorker {
 
   start(): void {
     this.#life ??= this.#live().catch((error: unknown) => {
-      this.#context.log.error({ pod: this.#pod.metadata.name, error: errorMessage(error) }, 'pod worker failed');
+      this.#context.log.error(
+        { pod: this.#pod.metadata.name, error: errorMessage(error) },
+        'pod worker failed',
+      );
     });
   }
 
@@ -137,7 +141,8 @@ export class PodWorker {
       return this.#queueStatus();
     }
     this.#queueStatus();
-    for (const container of this.#main) if (this.#init.length === 0) container.setWaiting('ContainerCreating');
+    for (const container of this.#main)
+      if (this.#init.length === 0) container.setWaiting('ContainerCreating');
     await mkdir(this.#dir, { recursive: true });
     await Promise.all([
       this.#untilDone('FailedCreatePodSandBox', 'Failed to create pod sandbox', () => this.#makeSandbox()),
@@ -203,7 +208,10 @@ export class PodWorker {
     const { settings, node } = this.#context;
     const hostname = this.#pod.spec?.hostNetwork ? node.name : hostnameOf(this.#pod);
     await Promise.all([
-      writeFile(`${this.#dir}/resolv.conf`, resolvConf(this.#pod, settings.clusterDns, settings.machineResolver)),
+      writeFile(
+        `${this.#dir}/resolv.conf`,
+        resolvConf(this.#pod, settings.clusterDns, settings.machineResolver),
+      ),
       writeFile(`${this.#dir}/hosts`, hostsFile(this.#pod, this.#sandbox.podIps, settings.nodes)),
       writeFile(`${this.#dir}/hostname`, `${hostname}\n`),
     ]);
@@ -252,10 +260,14 @@ export class PodWorker {
     const { name, namespace, uid } = this.#pod.metadata;
     for (let attempt = 0; attempt < 50 && !this.#gone; attempt++) {
       try {
-        await this.#context.client.delete(PODS, { name, namespace }, {
-          gracePeriodSeconds: 0,
-          preconditions: uid === undefined ? {} : { uid },
-        });
+        await this.#context.client.delete(
+          PODS,
+          { name, namespace },
+          {
+            gracePeriodSeconds: 0,
+            preconditions: uid === undefined ? {} : { uid },
+          },
+        );
         return;
       } catch (error) {
         if (isNotFound(error) || isConflict(error)) return;
@@ -301,7 +313,9 @@ export class PodWorker {
     for (let attempt = 0; attempt < 8 && !this.#gone; attempt++) {
       try {
         const body = { metadata: { uid }, status };
-        this.#pod = await this.#context.client.patch(PODS, { name, namespace }, 'merge', body, { subresource: 'status' });
+        this.#pod = await this.#context.client.patch(PODS, { name, namespace }, 'merge', body, {
+          subresource: 'status',
+        });
         this.#sent = text;
         return;
       } catch (error) {

@@ -15,7 +15,10 @@ export interface ProbeTarget {
   dial(host: string, port: number, timeoutMs: number): Duplex;
   probeTcp(host: string, port: number, timeoutMs: number): Promise<void>;
   /** Exit code and output of a command in the container. */
-  exec(command: readonly string[], timeoutMs: number): Promise<{ readonly code: number; readonly output: string }>;
+  exec(
+    command: readonly string[],
+    timeoutMs: number,
+  ): Promise<{ readonly code: number; readonly output: string }>;
 }
 
 /** Undefined: success; else why it failed. Never rejects. */
@@ -54,7 +57,11 @@ export function probeHttp(
   const host = get.host || target.podIp;
   const port = target.port(get.port as number | string);
   const secure = get.scheme === 'HTTPS';
-  const headers: Record<string, string> = { 'user-agent': 'kube-probe/1.32', accept: '*/*', connection: 'close' };
+  const headers: Record<string, string> = {
+    'user-agent': 'kube-probe/1.32',
+    accept: '*/*',
+    connection: 'close',
+  };
   for (const { name, value } of get.httpHeaders ?? []) headers[name.toLowerCase()] = value;
   headers['host'] ??= `${host.includes(':') ? `[${host}]` : host}:${port}`;
   const path = get.path ? (get.path.startsWith('/') ? get.path : `/${get.path}`) : '/';
@@ -69,11 +76,14 @@ export function probeHttp(
     raw.on('error', (error) => finish(`Get "${path}": ${error.message}`));
     const stream = secure ? connectTls({ socket: raw, rejectUnauthorized: false }) : raw;
     if (secure) stream.on('error', (error) => finish(`Get "${path}": ${error.message}`));
-    const request = httpRequest({ method: 'GET', path, headers, createConnection: () => stream }, (response) => {
-      response.resume();
-      const code = response.statusCode ?? 0;
-      finish(code >= 200 && code < 400 ? undefined : `HTTP probe failed with statuscode: ${code}`);
-    });
+    const request = httpRequest(
+      { method: 'GET', path, headers, createConnection: () => stream },
+      (response) => {
+        response.resume();
+        const code = response.statusCode ?? 0;
+        finish(code >= 200 && code < 400 ? undefined : `HTTP probe failed with statuscode: ${code}`);
+      },
+    );
     request.on('error', (error) => finish(`Get "${path}": ${error.message}`));
     request.end();
   });

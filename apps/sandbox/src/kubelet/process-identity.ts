@@ -18,7 +18,8 @@ const ORDINARY = [
 
 /** The usual container set plus `add` minus `drop`. Names that no kernel has are left out. */
 export function capabilityMask(add: readonly string[] = [], drop: readonly string[] = []): bigint {
-  const plain = (names: readonly string[]): string[] => names.map((name) => name.toUpperCase().replace(/^CAP_/, ''));
+  const plain = (names: readonly string[]): string[] =>
+    names.map((name) => name.toUpperCase().replace(/^CAP_/, ''));
   const dropped = plain(drop);
   const added = plain(add);
   const names = new Set(dropped.includes('ALL') ? [] : ORDINARY);
@@ -41,7 +42,10 @@ export function processIdentity(pod: PodSpec, container: Container): ProcessIden
   const outer = pod.securityContext;
   const inner = container.securityContext;
   const uid = inner?.runAsUser ?? outer?.runAsUser ?? 0;
-  const groups = [...(outer?.supplementalGroups ?? []), ...(outer?.fsGroup === undefined ? [] : [outer.fsGroup])];
+  const groups = [
+    ...(outer?.supplementalGroups ?? []),
+    ...(outer?.fsGroup === undefined ? [] : [outer.fsGroup]),
+  ];
   const gid = inner?.runAsGroup ?? outer?.runAsGroup ?? 0;
   return {
     uid,

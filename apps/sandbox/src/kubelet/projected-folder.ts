@@ -1,5 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-import { chmod, chown, mkdir, readlink, rename, rm, symlink, unlink, writeFile, readdir } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  mkdir,
+  readlink,
+  rename,
+  rm,
+  symlink,
+  unlink,
+  writeFile,
+  readdir,
+} from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 export interface ProjectedFile {
@@ -31,7 +42,9 @@ export class ProjectedFolder {
   }
 
   async #write(files: ReadonlyMap<string, ProjectedFile>): Promise<void> {
-    const digest = JSON.stringify([...files].map(([name, { content, mode }]) => [name, mode, content.toString('base64')]));
+    const digest = JSON.stringify(
+      [...files].map(([name, { content, mode }]) => [name, mode, content.toString('base64')]),
+    );
     if (digest === this.#last) return;
     const dir = this.#dir;
     const dated = `..${new Date().toISOString().replace(/[-:T.]/g, '_')}${this.#count++}`;

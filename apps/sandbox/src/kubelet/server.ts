@@ -106,7 +106,8 @@ export class KubeletServer {
     const pod = this.#pod(path);
     const name = path[3];
     const container = name ? pod.container(name) : pod.defaultContainer;
-    if (!container) throw new Refusal(404, `container ${name ?? ''} not found in pod ${pod.pod.metadata.name}`);
+    if (!container)
+      throw new Refusal(404, `container ${name ?? ''} not found in pod ${pod.pod.metadata.name}`);
     return container;
   }
 
@@ -155,7 +156,8 @@ function logOptions(query: URLSearchParams): LogOptions {
   const number = (name: string): number | undefined => {
     const text = query.get(name);
     if (text === null || text === '') return undefined;
-    if (!/^\d+$/.test(text)) throw new Refusal(400, `${name} must be a whole number, not ${JSON.stringify(text)}`);
+    if (!/^\d+$/.test(text))
+      throw new Refusal(400, `${name} must be a whole number, not ${JSON.stringify(text)}`);
     return Number(text);
   };
   const seconds = number('sinceSeconds');
@@ -172,9 +174,14 @@ function logOptions(query: URLSearchParams): LogOptions {
 const isSet = (query: URLSearchParams, ...names: string[]): boolean =>
   names.some((name) => ['1', 'true'].includes(query.get(name) ?? ''));
 
-async function serveExec(container: PodContainer, query: URLSearchParams, remote: RemoteCommand): Promise<void> {
+async function serveExec(
+  container: PodContainer,
+  query: URLSearchParams,
+  remote: RemoteCommand,
+): Promise<void> {
   const command = query.getAll('command');
-  if (command.length === 0) return remote.finish({ kind: 'failed', message: 'you must specify at least 1 command' });
+  if (command.length === 0)
+    return remote.finish({ kind: 'failed', message: 'you must specify at least 1 command' });
   const tty = isSet(query, 'tty');
   try {
     let apply: (size: { columns: number; rows: number }) => void = () => undefined;
@@ -223,8 +230,15 @@ function firstSize(
 async function serveAttach(container: PodContainer, remote: RemoteCommand): Promise<void> {
   const file = container.logFile(0);
   const running = container.running;
-  if (file === undefined || !running) return remote.finish({ kind: 'failed', message: 'the container is not running' });
-  const options = { follow: true, tailLines: 0, sinceMs: undefined, timestamps: false, limitBytes: undefined };
+  if (file === undefined || !running)
+    return remote.finish({ kind: 'failed', message: 'the container is not running' });
+  const options = {
+    follow: true,
+    tailLines: 0,
+    sinceMs: undefined,
+    timestamps: false,
+    limitBytes: undefined,
+  };
   await writeLog(file, options, remote.stdout, {
     running: () => container.running === running,
     ended: running.exited,

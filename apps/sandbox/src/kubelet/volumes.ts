@@ -36,7 +36,9 @@ const TOKEN_SECONDS = 3607;
 export function needsAccountVolume(pod: Pod): boolean {
   if (pod.spec?.automountServiceAccountToken === false) return false;
   const all = [...(pod.spec?.containers ?? []), ...(pod.spec?.initContainers ?? [])];
-  return !all.every(({ volumeMounts = [] }) => volumeMounts.some(({ mountPath }) => mountPath === ACCOUNT_MOUNT));
+  return !all.every(({ volumeMounts = [] }) =>
+    volumeMounts.some(({ mountPath }) => mountPath === ACCOUNT_MOUNT),
+  );
 }
 
 /** The volumes of one pod: made once, kept up to date while it lives. */
@@ -94,7 +96,8 @@ export class PodVolumes {
     }
     const folder = new ProjectedFolder(path, group);
     const tokens = new Map<string, ProjectedFile>();
-    const write = async (): Promise<void> => folder.update(await this.#collect(parts.sources, parts.mode, tokens));
+    const write = async (): Promise<void> =>
+      folder.update(await this.#collect(parts.sources, parts.mode, tokens));
     await this.#issueTokens(parts.sources, parts.mode, tokens, write);
     await write();
     this.#refreshers.push(write);
@@ -159,17 +162,23 @@ export class PodVolumes {
       if (source.configMap) {
         const { name = '', items, optional } = source.configMap;
         const object = this.#context.lookup.configMap(namespace, name);
-        const data = (name === 'kube-root-ca.crt' && this.#rootCa(object !== undefined)) || (object && configMapData(object));
+        const data =
+          (name === 'kube-root-ca.crt' && this.#rootCa(object !== undefined)) ||
+          (object && configMapData(object));
         addItems(files, `configmap "${name}"`, data, items, optional, mode);
       }
       if (source.secret) {
         const { name = '', items, optional } = source.secret;
         const object = this.#context.lookup.secret(namespace, name);
-        const data = object && new Map(Object.entries(object.data ?? {}).map(([k, v]) => [k, Buffer.from(v ?? '', 'base64')]));
+        const data =
+          object &&
+          new Map(Object.entries(object.data ?? {}).map(([k, v]) => [k, Buffer.from(v ?? '', 'base64')]));
         addItems(files, `secret "${name}"`, data, items, optional, mode);
       }
       for (const item of source.downwardAPI?.items ?? []) {
-        const container = facts.pod.spec?.containers.find(({ name }) => name === item.resourceFieldRef?.containerName);
+        const container = facts.pod.spec?.containers.find(
+          ({ name }) => name === item.resourceFieldRef?.containerName,
+        );
         const value = item.fieldRef
           ? fieldValue(facts, item.fieldRef.fieldPath)
           : item.resourceFieldRef && container
@@ -189,12 +198,14 @@ export class PodVolumes {
 }
 
 interface Projection {
-  readonly configMap?: { name?: string | undefined; items?: Item[] | undefined; optional?: boolean | undefined } | undefined;
-  readonly secret?: { name?: string | undefined; items?: Item[] | undefined; optional?: boolean | undefined } | undefined;
-  readonly downwardAPI?: NonNullable<Volume['downwardAPI']> | { items?: NonNullable<Volume['downwardAPI']>['items'] } | undefined;
+  readonly configMap?:
+    { name?: string | undefined; items?: Item[] | undefined; optional?: boolean | undefined } | undefined;
+  readonly secret?:
+    { name?: string | undefined; items?: Item[] | undefined; optional?: boolean | undefined } | undefined;
+  readonly downwardAPI?:
+    NonNullable<Volume['downwardAPI']> | { items?: NonNullable<Volume['downwardAPI']>['items'] } | undefined;
   readonly serviceAccountToken?:
-    | { path: string; audience?: string | undefined; expirationSeconds?: number | undefined }
-    | undefined;
+    { path: string; audience?: string | undefined; expirationSeconds?: number | undefined } | undefined;
 }
 
 interface Item {
@@ -205,9 +216,13 @@ interface Item {
 
 function projectionsOf(volume: Volume): { sources: Projection[]; mode: number } | undefined {
   if (volume.projected) {
-    return { sources: (volume.projected.sources ?? []) as Projection[], mode: volume.projected.defaultMode ?? 0o644 };
+    return {
+      sources: (volume.projected.sources ?? []) as Projection[],
+      mode: volume.projected.defaultMode ?? 0o644,
+    };
   }
-  if (volume.configMap) return { sources: [{ configMap: volume.configMap }], mode: volume.configMap.defaultMode ?? 0o644 };
+  if (volume.configMap)
+    return { sources: [{ configMap: volume.configMap }], mode: volume.configMap.defaultMode ?? 0o644 };
   if (volume.secret) {
     const { secretName, items, optional, defaultMode } = volume.secret;
     return { sources: [{ secret: { name: secretName, items, optional } }], mode: defaultMode ?? 0o644 };
@@ -242,7 +257,9 @@ function configMapData(object: {
 }): Map<string, Buffer> {
   return new Map([
     ...Object.entries(object.data ?? {}).map(([key, value]) => [key, Buffer.from(value ?? '')] as const),
-    ...Object.entries(object.binaryData ?? {}).map(([key, value]) => [key, Buffer.from(value ?? '', 'base64')] as const),
+    ...Object.entries(object.binaryData ?? {}).map(
+      ([key, value]) => [key, Buffer.from(value ?? '', 'base64')] as const,
+    ),
   ]);
 }
 

@@ -50,7 +50,10 @@ async function output(wanted: ContainerRunSpec): Promise<{ code: number; lines: 
   const running = await runtime.run(wanted);
   const { code } = await running.exited;
   const text = readFileSync(wanted.logFile, 'utf8').trimEnd();
-  return { code, lines: text === '' ? [] : text.split('\n').map((line) => line.split(' ').slice(3).join(' ')) };
+  return {
+    code,
+    lines: text === '' ? [] : text.split('\n').map((line) => line.split(' ').slice(3).join(' ')),
+  };
 }
 
 async function execIn(
@@ -100,12 +103,15 @@ describe('nodes', () => {
   it('reach each other over the wire by IPv4 and IPv6', async () => {
     for (const address of ['192.168.77.2', 'fd77::2']) {
       // Nobody listens, and that is the other node's own answer.
-      await expect(runtime.probeTcp(nodes[0]!.netnsPath, address, 9, 3000)).rejects.toThrow('Connection refused');
+      await expect(runtime.probeTcp(nodes[0]!.netnsPath, address, 9, 3000)).rejects.toThrow(
+        'Connection refused',
+      );
     }
   });
 
   it('have a host name, a bpffs, a cgroup and CNI folders of their own', async () => {
-    const script = 'hostname; touch /sys/fs/bpf/.. /opt/cni/bin/plugin; ls /opt/cni/bin; ls /run/cilium/cgroupv2 | grep -c pods';
+    const script =
+      'hostname; touch /sys/fs/bpf/.. /opt/cni/bin/plugin; ls /opt/cni/bin; ls /run/cilium/cgroupv2 | grep -c pods';
     const { stdout } = await runtime.nodeExec(nodes[1]!, ['sh', '-c', script]);
     expect(stdout.trim().split('\n')).toEqual(['node2', 'plugin', '1']);
     const other = await runtime.nodeExec(nodes[0]!, ['ls', '/opt/cni/bin']);
@@ -117,7 +123,9 @@ describe('nodes', () => {
 describe('containers', () => {
   it('see the machine below a root of their own, and what they write goes with them', async () => {
     const mark = `/etc/ctst-${process.pid}`;
-    const { code, lines } = await output(spec(`echo own > ${mark} && cat ${mark} && hostname && ls /run && ls -A /var/lib/cilium-ts`));
+    const { code, lines } = await output(
+      spec(`echo own > ${mark} && cat ${mark} && hostname && ls /run && ls -A /var/lib/cilium-ts`),
+    );
     expect({ code, lines }).toEqual({ code: 0, lines: ['own', 'mypod'] });
     expect(existsSync(mark)).toBe(false);
   });
@@ -131,7 +139,9 @@ describe('containers', () => {
     const absent = spec('', { arguments: ['/no/such/program'] });
     await expect(runtime.run(absent)).rejects.toThrow('/no/such/program');
     const lost = spec('true', {
-      mounts: [{ where: 'machine', source: '/no/such/dir', target: '/x', readOnly: true, propagation: 'private' }],
+      mounts: [
+        { where: 'machine', source: '/no/such/dir', target: '/x', readOnly: true, propagation: 'private' },
+      ],
     });
     await expect(runtime.run(lost)).rejects.toThrow('volume source /no/such/dir');
   });
@@ -152,15 +162,19 @@ describe('containers', () => {
     expect(lines).toEqual(['inside', 'refused', 'inside']);
   });
 
-  it('keep raw ICMP sockets but neither other capabilities nor the machine\'s settings', async () => {
+  it("keep raw ICMP sockets but neither other capabilities nor the machine's settings", async () => {
     const { lines } = await output(
-      spec('perl -e "use Socket; socket(S, PF_INET, SOCK_RAW, 1) and print qq(raw\\n)"; ip link add x type veth 2>/dev/null || echo refused; echo 1 > /proc/sys/net/ipv4/ip_forward || echo refused'),
+      spec(
+        'perl -e "use Socket; socket(S, PF_INET, SOCK_RAW, 1) and print qq(raw\\n)"; ip link add x type veth 2>/dev/null || echo refused; echo 1 > /proc/sys/net/ipv4/ip_forward || echo refused',
+      ),
     );
     expect(lines.filter((line) => !line.includes('cannot create'))).toEqual(['raw', 'refused', 'refused']);
   });
 
   it('run as the user that was asked for', async () => {
-    const { lines } = await output(spec('id -u; id -g; id -G', { identity: { ...root, uid: 1000, gid: 1001, groups: [1001, 2000] } }));
+    const { lines } = await output(
+      spec('id -u; id -g; id -G', { identity: { ...root, uid: 1000, gid: 1001, groups: [1001, 2000] } }),
+    );
     expect(lines).toEqual(['1000', '1001', '1001 2000']);
   });
 });
@@ -176,7 +190,9 @@ describe('exec', () => {
 
   it('passes exit codes, standard input and complete output of several at once', async () => {
     const one = async (code: number): Promise<void> => {
-      const result = await execIn(running, where, ['sh', '-c', `cat; seq 1 50000; exit ${code}`], { input: 'typed\n' });
+      const result = await execIn(running, where, ['sh', '-c', `cat; seq 1 50000; exit ${code}`], {
+        input: 'typed\n',
+      });
       expect(result.code).toBe(code);
       expect(result.out.toString().split('\n').slice(0, 2)).toEqual(['typed', '1']);
       expect(result.out.toString().endsWith('\n50000\n')).toBe(true);
@@ -196,7 +212,10 @@ describe('exec', () => {
   });
 
   it('gives a terminal of the size asked for', async () => {
-    const result = await execIn(running, where, ['stty', 'size'], { tty: { rows: 33, columns: 99 }, input: '' });
+    const result = await execIn(running, where, ['stty', 'size'], {
+      tty: { rows: 33, columns: 99 },
+      input: '',
+    });
     expect(result.out.toString()).toContain('33 99');
   });
 

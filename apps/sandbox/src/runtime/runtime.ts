@@ -74,7 +74,9 @@ export class Runtime {
     const child = spawn(this.binary, ['node-exec', String(node.pid), `${node.cgroup}/runtime`, ...argv], {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', ...options.env },
-      ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs, killSignal: 'SIGKILL' as const }),
+      ...(options.timeoutMs === undefined
+        ? {}
+        : { timeout: options.timeoutMs, killSignal: 'SIGKILL' as const }),
     });
     return collect(child, options.input ?? '');
   }

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+import { AppError } from '@cilium-ts/base';
+import type { Pod } from '@cilium-ts/kube';
+import type { Sandbox } from '../cluster/supervisor.ts';
+import { execCollect } from '../kubelet/container-checks.ts';
+import type { PodContainer } from '../kubelet/container.ts';
+import type { ExecProcess } from '../runtime/runtime.ts';
+
+/** The first container of a pod that runs on one of our nodes. @throws AppError `demo` */
+export function containerOf(sandbox: Sandbox, pod: Pod): PodContainer {
+  const kubelet = sandbox.kubelet(pod.spec?.nodeName ?? '');
+  const container = kubelet?.find(pod.metadata.namespace ?? 'default', pod.metadata.name)?.defaultContainer;
+  if (!container) throw new AppError('demo', `pod ${pod.metadata.name} does not run`);
+  return container;
+}
+
+export interface Attempt {
+  readonly connected: boolean;
+  readonly output: string;
+}
+
+/** One HTTP request over bash's own TCP, so that nothing has to be in the image. */
+export async function tryConnection(
+  container: PodContainer,
+  host: string,
+  port: number,
+  timeoutMs: number,
+): Promise<Attempt> {
+  const script =
+    'exec 3<>"/dev/tcp/$0/$1" && printf "GET / HTTP/1.0\\r\\nHost: %s\\r\\nConnection: close\\r\\n\\r\\n" "$0" >&3 && timeout 2 cat <&3';
+  const { code, output } = await execCollect(
+    container,
+    ['bash', '-c', script, host, String(port)],
+    timeoutMs,
+  );
+  return { connected: code === 0 || output.includes('HTTP/1.'), output };
+}
+
+/** Follows the flows of one agent as `hubble observe` prints them. */
+export class FlowFeed {
+  readonly #process: ExecProcess;
+  readonly #lines: string[] = [];
+  readonly #waiting = new Set<(line: string) => void>();
+
+  constructor(agent: PodContainer, filter: readonly string[]) {
+    this.#process = agent.exec(['hubble', 'observe', '--follow', '-o', 'compact', ...filter], {
+      stdin: false,
+    });
+    let rest = '';
+    this.#process.stdout.on('data', (chunk: Buffer) => {
+      const parts = (rest + chunk.toString()).split('\n');
+      rest = parts.pop() ?? '';
+      for (const line of parts) this.#take(line);
+    });
+    this.#process.stderr.resume();
+    this.#process.exited.catch(() => undefined);
+  }
+
+  /** The first line, past or to come, that matches; undefined after `timeoutMs`. */
+  find(pattern: RegExp, timeoutMs: number): Promise<string | undefined> {
+    const known = this.#lines.find((line) => pattern.test(line));
+    if (known !== undefined) return Promise.resolve(known);
+    return new Promise((resolve) => {
+      const listener = (line: string): void => {
+        if (!pattern.test(line)) return;
+        clearTimeout(timer);
+        this.#waiting.delete(listener);
+        resolve(line);
+      };
+      const timer = setTimeout(() => {
+        this.#waiting.delete(listener);
+        resolve(undefined);
+      }, timeoutMs);
+      this.#waiting.add(listener);
+    });
+  }
+
+  stop(): void {
+    this.#process.kill();
+  }
+
+  #take(line: string): void {
+    this.#lines.push(line);
+    if (this.#lines.length > 1000) this.#lines.shift();
+    for (const listener of [...this.#waiting]) listener(line);
+  }
+}
