@@ -65,11 +65,14 @@ function tryProgram(native: Native, type: number, insns: Uint8Array, expectedAtt
   tryCreate(native, () => native.programLoad({ type, name: 'probe', insns, expectedAttachType }));
 }
 
-// A kernel that knows the attach type looks for the device; one that does not refuses the type.
-function tryAttachType(native: Native, type: number, attachType: number, flags: number): void {
-  const program = native.programLoad({ type, name: 'probe', insns: Uint8Array.from(returning(0)) });
+// A kernel with tcx looks for the device; one without does not know the attach type.
+function tryTcx(native: Native): void {
+  const insns = Uint8Array.from(returning(0));
+  const program = native.programLoad({ type: ProgramType.schedCls, name: 'probe', insns });
   try {
-    tryCreate(native, () => native.linkCreate({ program, attachType, target: NO_DEVICE, flags }));
+    tryCreate(native, () =>
+      native.linkCreate({ program, attachType: AttachType.tcxIngress, target: NO_DEVICE }),
+    );
   } catch (error) {
     if (!isSystemError(error, 'ENODEV')) throw error;
   } finally {
@@ -96,10 +99,10 @@ const PROBES: Readonly<Record<Feature, (native: Native) => void>> = {
   btf: () => {
     if (!existsSync('/sys/kernel/btf/vmlinux')) throw new Error('no /sys/kernel/btf/vmlinux');
   },
-  tcx: (native) => tryAttachType(native, ProgramType.schedCls, AttachType.tcxIngress, 0),
-  xdp: (native) => tryAttachType(native, ProgramType.xdp, AttachType.xdp, 2),
-  // Whether a driver has the hook shows only when attaching to its device.
-  'xdp-native': (native) => tryAttachType(native, ProgramType.xdp, AttachType.xdp, 4),
+  tcx: tryTcx,
+  xdp: (native) => tryProgram(native, ProgramType.xdp, Uint8Array.from(returning(2))),
+  // Whether a driver has the hook shows only when attaching to its device; this entry exists to be switched off.
+  'xdp-native': (native) => tryProgram(native, ProgramType.xdp, Uint8Array.from(returning(2))),
   'redirect-peer': (native) => tryProgram(native, ProgramType.schedCls, calling(155, [1, 0])),
   'redirect-neigh': (native) => tryProgram(native, ProgramType.schedCls, calling(152, [1, 0, 0, 0])),
   ringbuf: (native) => tryMap(native, MapType.ringbuf, [0, 0, 65536]),

@@ -79,8 +79,10 @@ bool get_property(napi_env env, napi_value object, const char *name, napi_value 
 {
 	napi_valuetype type;
 
+	if (napi_typeof(env, object, &type) != napi_ok || type != napi_object)
+		return bad_argument(env, "options", "an object");
 	if (napi_get_named_property(env, object, name, out) != napi_ok || napi_typeof(env, *out, &type) != napi_ok)
-		return bad_argument(env, name, "an options object");
+		return false;
 	*present = type != napi_undefined && type != napi_null;
 	return true;
 }

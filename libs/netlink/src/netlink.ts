@@ -17,6 +17,8 @@ export class NetlinkError extends Error {
   readonly code: string;
   readonly errno: number;
   readonly what: string;
+  /** Refusals of later requests of the same call. */
+  others: readonly NetlinkError[] = [];
 
   constructor(what: string, errno: number, reason: string | undefined, netns: NetnsRef | undefined) {
     const code = ERRNO_NAMES.get(errno) ?? `errno ${errno}`;
@@ -26,6 +28,12 @@ export class NetlinkError extends Error {
     this.code = code;
     this.errno = errno;
     this.what = what;
+  }
+
+  with(others: readonly NetlinkError[]): this {
+    this.others = others;
+    this.message += ` (and ${others.length} more: ${others[0]?.message ?? ''})`;
+    return this;
   }
 }
 
@@ -47,15 +55,12 @@ export class Netlink {
   /**
    * Carries out the requests in order, in as few exchanges as can be. A device made by an earlier request may be named
    * by a later one. All requests are tried.
-   * @throws NetlinkError of the first refused request; AggregateError where several were refused
+   * @throws NetlinkError of the first refused request, the rest in its `others`
    */
   async run(requests: Request | readonly Request[], netns?: NetnsRef): Promise<void> {
     const list = Array.isArray(requests) ? (requests as readonly Request[]) : [requests as Request];
-    const failures = (await this.attempt(list, netns)).filter((error) => error !== undefined);
-    if (failures.length === 1) throw failures[0];
-    if (failures.length > 1) {
-      throw new AggregateError(failures, failures.map((failure) => failure.message).join('; '));
-    }
+    const [first, ...others] = (await this.attempt(list, netns)).filter((error) => error !== undefined);
+    if (first) throw others.length > 0 ? first.with(others) : first;
   }
 
   /** Like run, but returns what became of each request. Throws only where the exchange itself fails. */
