@@ -55,13 +55,19 @@ export async function start(
   );
   const abort = new AbortController();
   const interrupted = onSignals(abort);
+  const crashed = onCrash();
   try {
-    await Promise.race([bringUp(sandbox, options, progress, abort.signal), sandbox.failure, interrupted]);
+    await Promise.race([
+      bringUp(sandbox, options, progress, abort.signal),
+      sandbox.failure,
+      crashed,
+      interrupted,
+    ]);
     if (!abort.signal.aborted) {
       progress.say(hints(sandbox, options));
       report({ ready: true });
       if (isBackground) process.disconnect?.();
-      await Promise.race([interrupted, sandbox.failure]);
+      await Promise.race([interrupted, sandbox.failure, crashed]);
     }
     return 0;
   } catch (error) {
@@ -99,6 +105,17 @@ async function bringUp(
   await awaitAgents(sandbox, progress, signal);
   if (options.demo) await new Tour(sandbox, progress, signal).run();
   await awaitAllPods(sandbox, progress, signal);
+}
+
+/** A defect of ours ends the sandbox in order, so that nothing is left behind. */
+function onCrash(): Promise<never> {
+  return new Promise((_, reject) => {
+    for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+      process.on(event, (error: unknown) =>
+        reject(error instanceof Error ? new Error(error.stack) : new Error(String(error))),
+      );
+    }
+  });
 }
 
 function onSignals(abort: AbortController): Promise<void> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { copyFile, mkdir, readFile } from 'node:fs/promises';
 import { AppError, errorMessage, silentLogger, type Logger } from '@cilium-ts/base';
-import { KubeClient, loadKubeConfigFile, type UntypedObject } from '@cilium-ts/kube';
+import { KubeClient, loadKubeConfigFile, SERVICES, type UntypedObject } from '@cilium-ts/kube';
 import { startControllers, startScheduler } from '../controllers/index.ts';
 import { Kubelet } from '../kubelet/kubelet.ts';
 import { ObjectCache } from '../kubelet/object-cache.ts';
@@ -206,9 +206,14 @@ export class Sandbox {
   }
 
   async #kubeletSettings(): Promise<KubeletSettings> {
+    // A cluster of others may have other Service addresses than ours.
+    const [api, dns] = await Promise.all([
+      this.#serviceAddress('default', 'kubernetes'),
+      this.#serviceAddress('kube-system', 'kube-dns'),
+    ]);
     return {
-      clusterDns: this.plan.clusterDns,
-      apiService: { host: '10.96.0.1', port: '443' },
+      clusterDns: dns ?? this.plan.clusterDns,
+      apiService: { host: api ?? '10.96.0.1', port: '443' },
       images: this.artifacts.images,
       allowedHostPaths: this.#options.hostPaths,
       hidden: [this.layout.stateDir.slice(0, this.layout.stateDir.lastIndexOf('/'))],
@@ -217,6 +222,12 @@ export class Sandbox {
       nodes: this.plan.nodes.map(({ name, ipv4 }) => ({ name, address: ipv4 })),
       ...(this.#door ? { account: this.#door.account } : {}),
     };
+  }
+
+  async #serviceAddress(namespace: string, name: string): Promise<string | undefined> {
+    if (this.#options.kubeconfig === undefined) return undefined;
+    const service = await this.client.find(SERVICES, { namespace, name });
+    return service?.spec?.clusterIP || undefined;
   }
 
   async #apply(objects: readonly UntypedObject[]): Promise<void> {

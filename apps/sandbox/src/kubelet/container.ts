@@ -45,7 +45,6 @@ export class PodContainer {
   #checks: ContainerChecks | undefined;
   #state: State = { waiting: { reason: 'PodInitializing' } };
   #lastState: State = {};
-  #restarts = 0;
   #attempt = -1;
   #started = false;
   #ready = false;
@@ -91,7 +90,7 @@ export class PodContainer {
         : {}),
       state: this.#state,
       lastState: this.#lastState,
-      restartCount: this.#restarts,
+      restartCount: Math.max(this.#attempt, 0),
       ready: this.role === 'init' ? this.#state.terminated?.exitCode === 0 : this.#ready,
       started: this.#started,
     } as ContainerStatus;
@@ -170,7 +169,6 @@ export class PodContainer {
       }
       if (signal.aborted || !this.#restarting(exit)) return;
       crashes = performance.now() - began > HEALTHY_RUN_MS ? 0 : crashes + 1;
-      this.#restarts++;
       if (crashes > 1) await this.#backOff(Math.min(CRASH_BASE_MS * 2 ** (crashes - 2), CRASH_MAX_MS));
     }
     if (this.#state.waiting) this.#host.changed();

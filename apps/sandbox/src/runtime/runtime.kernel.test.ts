@@ -179,6 +179,39 @@ describe('containers', () => {
   });
 });
 
+describe('mount propagation', () => {
+  const where = { where: 'node', readOnly: false } as const;
+
+  it('shows network namespaces made later to who mounted their folder', async () => {
+    const watching = spec('sleep 1000', {
+      mounts: [{ ...where, source: '/run/netns', target: '/var/run/netns', propagation: 'slave' }],
+    });
+    const running = await runtime.run(watching);
+    const name = `${layout.prefix}later`;
+    await runtime.createNetns(name);
+    const result = await execIn(running, watching, ['nsenter', `--net=/run/netns/${name}`, 'true']);
+    expect(result.err).toContain('Operation not permitted');
+    const listed = await execIn(running, watching, ['stat', '-f', '-c', '%T', `/run/netns/${name}`]);
+    expect(listed.out.toString().trim()).toBe('nsfs');
+    await dropCgroup(watching.cgroup);
+  });
+
+  it('carries mounts of a privileged container to its node, not to the machine', async () => {
+    await runtime.nodeExec(nodes[0]!, ['mkdir', '-p', '/var/lib/cilium/shared/inner']);
+    const mounting = spec('mount -t tmpfs none /shared/inner && touch /shared/inner/seen; sleep 1000', {
+      privileged: true,
+      identity: { ...root, capabilities: undefined },
+      mounts: [{ ...where, source: '/var/lib/cilium/shared', target: '/shared', propagation: 'shared' }],
+    });
+    await runtime.run(mounting);
+    const look = (): Promise<{ code: number }> =>
+      runtime.nodeExec(nodes[0]!, ['test', '-e', '/var/lib/cilium/shared/inner/seen']);
+    while ((await look()).code !== 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain('shared/inner');
+    await dropCgroup(mounting.cgroup);
+  });
+});
+
 describe('exec', () => {
   let running: RunningContainer;
   let where: ContainerRunSpec;
