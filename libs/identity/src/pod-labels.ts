@@ -46,6 +46,7 @@ const EXCLUDED = [
   'controller-uid',
   'annotation.*',
   'etcd_node',
+  'topology\\.kubernetes\\.io',
 ];
 
 function filterRule(text: string, include: boolean): FilterRule {
@@ -58,7 +59,10 @@ function filterRule(text: string, include: boolean): FilterRule {
  * @throws SyntaxError for an invalid expression
  */
 export function labelFilter(config = ''): LabelFilter {
-  const rules = [...INCLUDED.map((text) => filterRule(text, true)), ...EXCLUDED.map((text) => filterRule(text, false))];
+  const rules = [
+    ...INCLUDED.map((text) => filterRule(text, true)),
+    ...EXCLUDED.map((text) => filterRule(text, false)),
+  ];
   const own = config.split(/\s+/).filter((word) => word !== '');
   for (const word of own) rules.push(filterRule(word.replace(/^!/, ''), !word.startsWith('!')));
   return { rules, includeByDefault: !own.some((word) => !word.startsWith('!')) };
@@ -89,9 +93,13 @@ export interface PodIdentityInput {
 }
 
 /** The labels that make a pod's identity, sorted by key. */
-export function podIdentityLabels(pod: PodIdentityInput, filter: LabelFilter = DEFAULT_LABEL_FILTER): Label[] {
+export function podIdentityLabels(
+  pod: PodIdentityInput,
+  filter: LabelFilter = DEFAULT_LABEL_FILTER,
+): Label[] {
   const all = new Map(Object.entries(pod.labels));
-  for (const [key, value] of Object.entries(pod.namespaceLabels)) all.set(LABEL_NAMESPACE_LABELS + key, value);
+  for (const [key, value] of Object.entries(pod.namespaceLabels))
+    all.set(LABEL_NAMESPACE_LABELS + key, value);
   all.set(LABEL_NAMESPACE, pod.namespace);
   all.set(LABEL_CLUSTER, pod.cluster);
   all.set(LABEL_SERVICE_ACCOUNT, pod.serviceAccount || 'default');

@@ -94,6 +94,8 @@ export function ruleSetIdOf(subject: Subject, pod?: string): string {
 
 /** `CNP production/allow-frontend-to-backend`, `CCNP deny-cross-namespace`, `KNP default/web`. */
 export function formatOriginObject(origin: Pick<Origin, 'kind' | 'namespace' | 'name'>): string {
-  const short = { CiliumNetworkPolicy: 'CNP', CiliumClusterwideNetworkPolicy: 'CCNP', NetworkPolicy: 'KNP' }[origin.kind];
+  const short = { CiliumNetworkPolicy: 'CNP', CiliumClusterwideNetworkPolicy: 'CCNP', NetworkPolicy: 'KNP' }[
+    origin.kind
+  ];
   return `${short} ${origin.namespace === undefined ? '' : `${origin.namespace}/`}${origin.name}`;
 }
