@@ -134,7 +134,7 @@ async function fillMaps(object: bpf.BpfObject, node: Node, topology: Topology, p
     endpoints.set({ ifindex: pod.hostIndex }, endpoint);
     lxc.set({ addr: pod.address }, { ifindex: pod.hostIndex, id: i + 1, flags: 0 });
   });
-  runtime.set({ index: 0 }, { policyEpoch: 1n, auditMode: 0, pad: 0 });
+  runtime.set({ index: 0 }, { policyEpoch: 1n, auditMode: 0 });
   for (const map of [endpoints, lxc, ipcache, policy, inner, runtime]) map.close();
 }
 
