@@ -156,8 +156,12 @@ static int pump(pid_t pid, int control, int terminal)
 		bool output_done = flows[1].ended && flows[2].ended;
 		if (!running && output_done)
 			break;
-		/* After the program's end only what it left in the pipes is wanted, not what its children may say. */
-		int ready = poll(polls, 5, running ? -1 : 50);
+		/*
+		 * After the program's end only what it left in the pipes is wanted, not what its children may say.
+		 * A reader that is slow to take what we hold already gets all the time it needs.
+		 */
+		bool holding = flows[1].start < flows[1].end || flows[2].start < flows[2].end;
+		int ready = poll(polls, 5, running || holding ? -1 : 50);
 		if (ready == 0)
 			break;
 		flow_step(&flows[0], &polls[0], terminal < 0);

@@ -131,6 +131,12 @@ export class PodContainer {
     await this.#loop;
   }
 
+  /** Starts nothing any more; its processes are ended by others. */
+  forget(): void {
+    this.#abort.abort();
+    this.#checks?.stop();
+  }
+
   /** @throws ContainerConfigError where the container does not run now */
   exec(
     command: readonly string[],

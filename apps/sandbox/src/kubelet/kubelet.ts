@@ -29,7 +29,6 @@ export class Kubelet {
   readonly #config: CniConfig;
   readonly #socket: string;
   readonly #unsubscribe: () => void;
-  readonly #ending = new Set<Promise<void>>();
   #stopped = false;
 
   constructor(options: KubeletOptions) {
@@ -68,14 +67,12 @@ export class Kubelet {
     this.#pods.start();
   }
 
-  /** Ends all pods at once; `unregister` also removes the node's object. */
+  /** Stops looking after the pods, which go with the node; `unregister` also removes the node's object. */
   async stop(unregister = false): Promise<void> {
     this.#stopped = true;
     this.#unsubscribe();
-    await this.#pods.stop();
-    await this.#reporter.stop();
-    await Promise.all([...this.#workers.values()].map((worker) => worker.abandon()));
-    await Promise.all(this.#ending);
+    for (const worker of this.#workers.values()) worker.forget();
+    await Promise.all([this.#pods.stop(), this.#reporter.stop()]);
     if (unregister) await this.#reporter.unregister();
     this.#config.stop();
     await this.#server.stop();
@@ -108,7 +105,6 @@ export class Kubelet {
     const worker = this.#workers.get(uid);
     if (!worker) return;
     this.#workers.delete(uid);
-    const ending = worker.abandon().finally(() => this.#ending.delete(ending));
-    this.#ending.add(ending);
+    void worker.abandon();
   }
 }

@@ -128,6 +128,16 @@ export class PodWorker {
     return this.terminate(0, false);
   }
 
+  /** The whole node goes: no hooks, no CNI, no status; whoever removes the node ends the processes. */
+  forget(): void {
+    this.#gone = true;
+    this.#terminating ??= Promise.resolve();
+    clearTimeout(this.#refreshTimer);
+    this.#abort.abort();
+    this.#volumes.stop();
+    for (const container of [...this.#main, ...this.#init]) container.forget();
+  }
+
   #facts(): PodFacts {
     const { plan, name } = this.#context.node;
     return { pod: this.#pod, nodeName: name, hostIps: [plan.ipv4, plan.ipv6], podIps: this.#sandbox.podIps };

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { artifactsOf, privateLayout } from '../cluster/layout.ts';
-import { dropCgroup, markNetnsDir, removeSandbox } from '../cluster/cleanup.ts';
+import { dropCgroup, removeSandbox } from '../cluster/cleanup.ts';
 import { buildNetwork } from '../cluster/network.ts';
 import { createNode, type SandboxNode } from '../cluster/node.ts';
 import { planCluster } from '../cluster/plan.ts';
@@ -82,7 +82,6 @@ async function execIn(
 
 beforeAll(async () => {
   mkdirSync(layout.stateDir, { recursive: true });
-  await markNetnsDir(layout);
   cgroup = `${await cgroupMount(layout)}/${layout.cgroupName}`;
   const plan = planCluster(2, 0);
   await buildNetwork(runtime, layout, plan);
