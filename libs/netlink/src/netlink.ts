@@ -38,6 +38,7 @@ export class NetlinkError extends Error {
 }
 
 const ENODEV = constants.errno.ENODEV;
+const DUMP_ATTEMPTS = 5;
 
 interface Batch {
   readonly messages: Uint8Array[];
@@ -131,6 +132,7 @@ export class Netlink {
     return this.#native.netlinkExchangeAsync({ messages, ...(netns === undefined ? {} : { netns }) });
   }
 
+  // A table that changed while it was read is read again: the kernel marks such a dump as interrupted.
   async #dump(
     what: string,
     query: number,
@@ -139,15 +141,21 @@ export class Netlink {
     netns?: NetnsRef,
   ): Promise<Uint8Array[]> {
     const flags = wire.NLM_F_REQUEST | wire.NLM_F_DUMP;
-    const reply = await this.#send(wire.encodeMessage(query, flags, 1, body), netns);
-    const bodies: Uint8Array[] = [];
-    for (const message of wire.decodeMessages(reply)) {
-      if (message.type === answer) bodies.push(message.body);
-      if (message.type !== wire.NLMSG_ERROR) continue;
-      const { errno, reason } = wire.decodeError(message);
-      if (errno !== 0) throw new NetlinkError(what, errno, reason, netns);
+    for (let attempt = 1; ; attempt++) {
+      const messages = wire.decodeMessages(
+        await this.#send(wire.encodeMessage(query, flags, 1, body), netns),
+      );
+      const bodies: Uint8Array[] = [];
+      let interrupted = false;
+      for (const message of messages) {
+        interrupted ||= (message.flags & wire.NLM_F_DUMP_INTR) !== 0;
+        if (message.type === answer) bodies.push(message.body);
+        if (message.type !== wire.NLMSG_ERROR && message.type !== wire.NLMSG_DONE) continue;
+        const { errno, reason } = wire.decodeError(message);
+        if (errno > 0) throw new NetlinkError(what, errno, reason, netns);
+      }
+      if (!interrupted || attempt === DUMP_ATTEMPTS) return bodies;
     }
-    return bodies;
   }
 
   /** Number of a device, undefined where there is none of that name. */

@@ -3,6 +3,7 @@
 
 export const NLM_F_REQUEST = 0x1;
 export const NLM_F_ACK = 0x4;
+export const NLM_F_DUMP_INTR = 0x10;
 export const NLM_F_DUMP = 0x300;
 export const NLM_F_REPLACE = 0x100;
 export const NLM_F_EXCL = 0x200;
@@ -164,6 +165,7 @@ export class Attributes {
 
 /** The kernel's verdict on a request: errno (0 = done) and, where it says more, its own words. */
 export function decodeError(message: Message): { errno: number; reason: string | undefined } {
+  if (message.body.length < 4) return { errno: 0, reason: undefined };
   const view = new DataView(message.body.buffer, message.body.byteOffset, message.body.byteLength);
   const errno = -view.getInt32(0, true);
   const ackAttributes = 0x200;
