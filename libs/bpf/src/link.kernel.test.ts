@@ -300,6 +300,7 @@ describe('EventReader', () => {
     expect(written).toBe(50002);
     expect(seen).toBeLessThan(written);
     expect(reader.losses.lostUpTo(sequence.get(0)!) + seen).toBe(written);
+    native.setAffinity({ pid: 0 });
     reader.stop();
     native.fdClose({ fd: ring });
     sequence.close();

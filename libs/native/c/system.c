@@ -170,24 +170,24 @@ static napi_value fd_duplicate(napi_env env, napi_callback_info info)
 	return fd_call(env, info, true);
 }
 
-// setAffinity({pid, cpu}): pid 0 = this process's main thread
+// setAffinity({pid, cpu?}): pid 0 = the calling thread; without cpu it may run anywhere again
 static napi_value set_affinity(napi_env env, napi_callback_info info)
 {
 	struct failure failure = { 0 };
 	napi_value arguments[1];
 	size_t count = 1;
 	cpu_set_t set;
-	int32_t pid;
-	uint32_t cpu;
+	int32_t pid, cpu = -1;
 
 	napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
-	if (!get_i32(env, arguments[0], "pid", &pid) || !get_u32(env, arguments[0], "cpu", &cpu))
+	if (!get_i32(env, arguments[0], "pid", &pid) || !get_optional_i32(env, arguments[0], "cpu", &cpu))
 		return NULL;
 	CPU_ZERO(&set);
-	if (cpu < CPU_SETSIZE)
-		CPU_SET(cpu, &set);
+	for (int32_t i = 0; i < CPU_SETSIZE; i++)
+		if (cpu < 0 || i == cpu)
+			CPU_SET((size_t)i, &set);
 	if (sched_setaffinity(pid, sizeof(set), &set)) {
-		fail(&failure, errno, "sched_setaffinity", "pid %d, CPU %u", pid, cpu);
+		fail(&failure, errno, "sched_setaffinity", "pid %d, CPU %d", pid, cpu);
 		throw_failure(env, &failure);
 	}
 	return make_undefined(env);

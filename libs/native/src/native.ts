@@ -262,6 +262,6 @@ export interface Native extends Calls, AsyncCalls {
   fdOpen(options: { readonly path: string }): Fd;
   fdClose(options: { readonly fd: Fd }): void;
   fdDuplicate(options: { readonly fd: Fd }): Fd;
-  /** `pid` 0 = this process's main thread. */
-  setAffinity(options: { readonly pid: number; readonly cpu: number }): void;
+  /** `pid` 0 = the calling thread. Without `cpu` it may run on every CPU again. */
+  setAffinity(options: { readonly pid: number; readonly cpu?: number }): void;
 }

@@ -108,30 +108,36 @@ async function run(load: Load, options: BenchOptions): Promise<BenchRow[]> {
   buildLoadTool();
   // The event reader keeps off the CPU that the load is measured on.
   if (cpus().length > 1) native.setAffinity({ pid: 0, cpu: 1 });
-  return withBed(native, async (bed) => {
-    await provePolicy(native, bed);
-    const rounds = options.small ? 1 : 9;
-    const count = options.small ? 200 : load.count;
-    const samples: Samples = { same: { ours: [], kernel: [] }, across: { ours: [], kernel: [] } };
-    for (let i = 0; i < rounds; i++) {
-      await round(bed, load, count, i % 2 === 0 ? SIDES : SIDES.toReversed(), samples);
-      options.log(`round ${i + 1} of ${rounds}`);
-    }
-    const events = bed.datapaths.map((datapath) =>
-      [...datapath.events.values()].reduce((sum, n) => sum + n, 0),
-    );
-    options.log(`events read from the rings: ${events.join(', ')}`);
-    return PLACES.map((place) =>
-      benchRow({
-        case: `${load.name}, ${place} node, policy and events on`.replace('across node', 'across nodes'),
-        unit: 'transactions/s',
-        ours: median(samples[place].ours),
-        peer: { name: 'kernel routing, no policy', value: median(samples[place].kernel) },
-        goal: load.goals[place],
-        better: 'higher',
-      }),
-    );
-  });
+  try {
+    return await withBed(native, (bed) => measure(native, bed, load, options));
+  } finally {
+    native.setAffinity({ pid: 0 });
+  }
+}
+
+async function measure(native: Native, bed: Bed, load: Load, options: BenchOptions): Promise<BenchRow[]> {
+  await provePolicy(native, bed);
+  const rounds = options.small ? 1 : 9;
+  const count = options.small ? 200 : load.count;
+  const samples: Samples = { same: { ours: [], kernel: [] }, across: { ours: [], kernel: [] } };
+  for (let i = 0; i < rounds; i++) {
+    await round(bed, load, count, i % 2 === 0 ? SIDES : SIDES.toReversed(), samples);
+    options.log(`round ${i + 1} of ${rounds}`);
+  }
+  const events = bed.datapaths.map((datapath) =>
+    [...datapath.events.values()].reduce((sum, n) => sum + n, 0),
+  );
+  options.log(`events read from the rings: ${events.join(', ')}`);
+  return PLACES.map((place) =>
+    benchRow({
+      case: `${load.name}, ${place} node, policy and events on`.replace('across node', 'across nodes'),
+      unit: 'transactions/s',
+      ours: median(samples[place].ours),
+      peer: { name: 'kernel routing, no policy', value: median(samples[place].kernel) },
+      goal: load.goals[place],
+      better: 'higher',
+    }),
+  );
 }
 
 export const podRr: Bench = {
