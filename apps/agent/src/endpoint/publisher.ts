@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// One CiliumEndpoint per local pod: how the rest of the cluster learns addresses and identities.
+import type { Logger } from '@cilium-ts/base';
+import {
+  CILIUM_ENDPOINTS,
+  isAlreadyExists,
+  isNotFound,
+  type KubeClient,
+  type NewObject,
+  type Reflector,
+  type UntypedObject,
+} from '@cilium-ts/kube';
+import { Reconciler, type ReconcilerStatus, type TableReader } from '@cilium-ts/tables';
+import type { EndpointRow } from '../rows.ts';
+
+export interface Publication {
+  readonly namespace: string;
+  readonly name: string;
+  readonly podUid: string;
+  readonly status: Record<string, unknown>;
+}
+
+export interface PolicyFlagsOf {
+  (row: EndpointRow): { readonly ingress: boolean; readonly egress: boolean };
+}
+
+function publicationOf(row: EndpointRow, nodeIp: string, enforced: PolicyFlagsOf): Publication {
+  const { ingress, egress } = enforced(row);
+  return {
+    namespace: row.namespace,
+    name: row.podName,
+    podUid: row.podUid,
+    status: {
+      id: row.id,
+      state: row.state,
+      identity: { id: row.identity, labels: [...row.labels] },
+      networking: {
+        addressing: [{ ...(row.ipv4 ? { ipv4: row.ipv4 } : {}), ...(row.ipv6 ? { ipv6: row.ipv6 } : {}) }],
+        node: nodeIp,
+      },
+      policy: {
+        ingress: { enforcing: ingress, state: ingress ? 'enforcing' : '<status disabled>' },
+        egress: { enforcing: egress, state: egress ? 'enforcing' : '<status disabled>' },
+      },
+      'named-ports': row.namedPorts.map((port) => ({ ...port })),
+      'external-identifiers': {
+        'container-id': row.containerId,
+        'cni-attachment-id': `${row.containerId}:${row.interfaceName}`,
+        'k8s-namespace': row.namespace,
+        'k8s-pod-name': row.podName,
+        'pod-name': `${row.namespace}/${row.podName}`,
+      },
+    },
+  };
+}
+
+export class EndpointPublisher {
+  readonly #client: KubeClient;
+  readonly #reconciler: Reconciler<Publication>;
+  readonly #unwatch: () => void;
+
+  constructor(options: {
+    readonly client: KubeClient;
+    readonly endpoints: TableReader<EndpointRow>;
+    readonly published: Reflector<UntypedObject>;
+    readonly nodeIp: string;
+    readonly enforced: PolicyFlagsOf;
+    readonly logger: Logger;
+  }) {
+    const { client, endpoints, published, nodeIp, enforced, logger } = options;
+    this.#client = client;
+    this.#reconciler = new Reconciler<Publication>({
+      name: 'cilium-endpoints',
+      logger,
+      equal: (a, b) => a.podUid === b.podUid && JSON.stringify(a.status) === JSON.stringify(b.status),
+      target: {
+        update: async (rows) => void (await Promise.all(rows.map(([, row]) => this.#write(row)))),
+        delete: async (rows) => void (await Promise.all(rows.map(([, row]) => this.#delete(row)))),
+        prune: async (wanted) => {
+          const mine = published.store.list().filter((object) => {
+            const networking = object.status?.['networking'] as { node?: string } | undefined;
+            return networking?.node === nodeIp;
+          });
+          const stale = mine.filter(({ metadata }) => !wanted.has(`${metadata.namespace}/${metadata.name}`));
+          for (const { metadata } of stale) {
+            await this.#delete({ namespace: metadata.namespace ?? '', name: metadata.name, podUid: '', status: {} });
+          }
+        },
+      },
+    });
+    const put = (row: EndpointRow): void => {
+      const publishable = row.podName !== '' && row.state === 'ready';
+      if (publishable) this.#reconciler.set(`${row.namespace}/${row.podName}`, publicationOf(row, nodeIp, enforced));
+    };
+    for (const row of endpoints.values()) put(row);
+    this.#unwatch = endpoints.watch((changes) => {
+      for (const { before, after } of changes) {
+        if (after) put(after);
+        else if (before && endpoints.find('pod', `${before.namespace}/${before.podName}`).length === 0) {
+          this.#reconciler.unset(`${before.namespace}/${before.podName}`);
+        }
+      }
+    });
+    void published.synced.then(() => this.#reconciler.prune());
+  }
+
+  async #write(row: Publication): Promise<void> {
+    const { namespace, name, podUid, status } = row;
+    const owner = { apiVersion: 'v1', kind: 'Pod', name, uid: podUid };
+    const metadata = { name, namespace, ...(podUid === '' ? {} : { ownerReferences: [owner] }) };
+    try {
+      await this.#client.patch(CILIUM_ENDPOINTS, { namespace, name }, 'merge', { metadata, status });
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+      await this.#create({ metadata, status } as NewObject<UntypedObject>);
+    }
+  }
+
+  async #create(object: NewObject<UntypedObject>): Promise<void> {
+    try {
+      await this.#client.create(CILIUM_ENDPOINTS, object);
+    } catch (error) {
+      // Created meanwhile, or its namespace is going away: the next round or the deletion settles it.
+      if (!isAlreadyExists(error) && !isNotFound(error)) throw error;
+    }
+  }
+
+  async #delete({ namespace, name }: Publication): Promise<void> {
+    try {
+      await this.#client.delete(CILIUM_ENDPOINTS, { namespace, name });
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+    }
+  }
+
+  status(): ReconcilerStatus {
+    return this.#reconciler.status();
+  }
+
+  stop(): void {
+    this.#unwatch();
+    this.#reconciler.stop();
+  }
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// Address and prefix to identity, from several sources; the source that knows best wins. Written to the two ipcache maps.
+import type { IpcacheExactKey, IpcachePrefixKey, IpcacheValue } from '@cilium-ts/abi';
+import type { Logger } from '@cilium-ts/base';
+import type { BpfMap } from '@cilium-ts/bpf';
+import { mappedPrefixLength, parsePrefix } from '@cilium-ts/net';
+import { Reconciler, type ReconcilerStatus } from '@cilium-ts/tables';
+
+/** From best to least: the node's own addresses, local pods, the API server, pods of the cluster, nodes, policy's CIDRs. */
+export const SOURCES = ['host', 'local', 'kube-apiserver', 'custom-resource', 'node', 'generated'] as const;
+export type IpcacheSource = (typeof SOURCES)[number];
+
+export interface IpcacheEntry {
+  readonly identity: number;
+  /** Address of the hosting node, or empty. */
+  readonly node: string;
+}
+
+export interface IpcacheRow extends IpcacheEntry {
+  readonly prefix: string;
+  readonly source: IpcacheSource;
+}
+
+interface Row {
+  readonly address: string;
+  readonly prefixlen: number;
+  readonly entry: IpcacheEntry;
+}
+
+export interface IpcacheMaps {
+  readonly ipcacheExact: BpfMap<IpcacheExactKey, IpcacheValue>;
+  readonly ipcache: BpfMap<IpcachePrefixKey, IpcacheValue>;
+}
+
+const EXACT = 128;
+const equal = (a: Row, b: Row): boolean => a.entry.identity === b.entry.identity && a.entry.node === b.entry.node;
+const value = ({ entry }: Row): IpcacheValue => ({ identity: entry.identity, flags: 0, node: entry.node });
+
+export class Ipcache {
+  /** Canonical prefix -> entries by source. */
+  readonly #known = new Map<string, Map<IpcacheSource, IpcacheEntry>>();
+  readonly #exact: Reconciler<Row>;
+  readonly #prefixes: Reconciler<Row>;
+
+  constructor(maps: IpcacheMaps, raiseEpoch: () => void, logger: Logger) {
+    this.#exact = new Reconciler<Row>({
+      name: 'ipcache',
+      equal,
+      logger,
+      target: {
+        update: (rows) => maps.ipcacheExact.setMany(rows.map(([, row]) => [{ addr: row.address }, value(row)])),
+        delete: async (rows) => {
+          await maps.ipcacheExact.deleteMany(rows.map(([, row]) => ({ addr: row.address })));
+        },
+        prune: async (wanted) => {
+          const present = (await maps.ipcacheExact.entries()).map(([key]) => key);
+          await maps.ipcacheExact.deleteMany(present.filter((key) => !wanted.has(`${key.addr}/${EXACT}`)));
+        },
+        settled: raiseEpoch,
+      },
+    });
+    this.#prefixes = new Reconciler<Row>({
+      name: 'ipcache-prefixes',
+      equal,
+      logger,
+      target: {
+        update: (rows) =>
+          maps.ipcache.setMany(rows.map(([, row]) => [{ prefixlen: row.prefixlen, addr: row.address }, value(row)])),
+        delete: async (rows) => {
+          await maps.ipcache.deleteMany(rows.map(([, row]) => ({ prefixlen: row.prefixlen, addr: row.address })));
+        },
+        prune: async (wanted) => {
+          const present = (await maps.ipcache.entries()).map(([key]) => key);
+          await maps.ipcache.deleteMany(present.filter((key) => !wanted.has(`${key.addr}/${key.prefixlen}`)));
+        },
+        settled: raiseEpoch,
+      },
+    });
+  }
+
+  upsert(source: IpcacheSource, prefixText: string, entry: IpcacheEntry): void {
+    const prefix = parsePrefix(prefixText);
+    if (!prefix) return;
+    const key = `${prefix.address}/${prefix.bits}`;
+    let entries = this.#known.get(key);
+    if (!entries) this.#known.set(key, (entries = new Map()));
+    entries.set(source, entry);
+    this.#write(key);
+  }
+
+  remove(source: IpcacheSource, prefixText: string): void {
+    const prefix = parsePrefix(prefixText);
+    if (!prefix) return;
+    const key = `${prefix.address}/${prefix.bits}`;
+    const entries = this.#known.get(key);
+    if (!entries?.delete(source)) return;
+    if (entries.size === 0) this.#known.delete(key);
+    this.#write(key);
+  }
+
+  #write(key: string): void {
+    const prefix = parsePrefix(key)!;
+    const prefixlen = mappedPrefixLength(prefix.family, prefix.bits);
+    const reconciler = prefixlen === EXACT ? this.#exact : this.#prefixes;
+    const entries = this.#known.get(key);
+    const best = entries && SOURCES.find((source) => entries.has(source));
+    const name = `${prefix.address}/${prefixlen}`;
+    if (best === undefined) reconciler.unset(name);
+    else reconciler.set(name, { address: prefix.address, prefixlen, entry: entries!.get(best)! });
+  }
+
+  list(): IpcacheRow[] {
+    return [...this.#known].map(([prefix, entries]) => {
+      const source = SOURCES.find((candidate) => entries.has(candidate))!;
+      return { prefix, source, ...entries.get(source)! };
+    });
+  }
+
+  /** Identity of an address; longest prefix. Undefined: the world. */
+  identityOf(address: string): number | undefined {
+    const bits = address.includes(':') ? 128 : 32;
+    for (let length = bits; length >= 0; length--) {
+      const prefix = parsePrefix(`${address}/${length}`);
+      const entries = prefix && this.#known.get(`${prefix.address}/${prefix.bits}`);
+      const source = entries && SOURCES.find((candidate) => entries.has(candidate));
+      if (source !== undefined) return entries!.get(source)!.identity;
+    }
+    return undefined;
+  }
+
+  /** After all sources delivered their first state. */
+  prune(): void {
+    this.#exact.prune();
+    this.#prefixes.prune();
+  }
+
+  async whenIdle(): Promise<void> {
+    await Promise.all([this.#exact.whenIdle(), this.#prefixes.whenIdle()]);
+  }
+
+  status(): ReconcilerStatus[] {
+    return [this.#exact.status(), this.#prefixes.status()];
+  }
+
+  stop(): void {
+    this.#exact.stop();
+    this.#prefixes.stop();
+  }
+}
