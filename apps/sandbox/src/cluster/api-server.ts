@@ -20,7 +20,7 @@ export async function startApiServer(
   if (!existsSync(artifacts.apiServer)) {
     throw new AppError('build', `${artifacts.apiServer} is missing: run npm run build`);
   }
-  const kubeconfig = `${layout.stateDir}/kubeconfig`;
+  const dataDir = `${layout.stateDir}/apiserver`;
   const logFile = `${layout.stateDir}/apiserver.log`;
   const process_ = startGuarded(
     artifacts.runtime,
@@ -29,14 +29,16 @@ export async function startApiServer(
       process.execPath,
       artifacts.apiServer,
       '--data-dir',
-      `${layout.stateDir}/apiserver`,
-      '--kubeconfig',
-      kubeconfig,
-      '--advertise',
+      dataDir,
+      '--advertise-address',
       plan.wire.ipv4,
+      '--advertise-port',
+      String(plan.apiPort),
+      '--extra-san',
+      plan.wire.ipv6,
     ],
     logFile,
   );
   await waitForLine(process_, /\n/, 'the API server', logFile);
-  return { process: process_, kubeconfig };
+  return { process: process_, kubeconfig: `${dataDir}/kubeconfig` };
 }

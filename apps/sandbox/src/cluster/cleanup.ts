@@ -36,9 +36,15 @@ export async function removeSandbox(layout: SandboxLayout): Promise<void> {
 }
 
 async function removeCgroup(dir: string): Promise<void> {
-  if (!existsSync(dir)) return;
-  await killCgroup(dir);
-  await removeTree(dir);
+  // A process that was being started when the others were killed is seen by the next round.
+  for (let round = 0; existsSync(dir); round++) {
+    await killCgroup(dir);
+    try {
+      await removeTree(dir);
+    } catch (error) {
+      if (round === 10) throw error;
+    }
+  }
 }
 
 /** Kills every process below a cgroup and waits until it is empty. @throws AppError `cleanup` */
@@ -63,7 +69,7 @@ async function removeTree(dir: string): Promise<void> {
       return;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-      if (attempt === 20)
+      if (attempt === 5)
         throw new AppError('cleanup', `cgroup ${dir} does not go: ${(error as Error).message}`);
       await delay(10);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawn, type ChildProcess } from 'node:child_process';
-import { openSync } from 'node:fs';
+import { openSync, readFileSync } from 'node:fs';
 import { AppError } from '@cilium-ts/base';
 
 export interface GuardedProcess {
@@ -42,6 +42,15 @@ export function startGuarded(
   };
 }
 
+/** The log goes with the sandbox, so its end has to be in the message. */
+function lastLines(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim().split('\n').slice(-5).join(' | ') || 'it said nothing';
+  } catch {
+    return `no log at ${path}`;
+  }
+}
+
 /** Waits for a line of the program's stdout. @throws AppError `process` where it ends before */
 export function waitForLine(
   process: GuardedProcess,
@@ -62,7 +71,7 @@ export function waitForLine(
       resolve(match[0]);
     });
     void process.ended.then((how) =>
-      reject(new AppError('process', `${what} ended early (${how}); its log: ${logFile}`)),
+      reject(new AppError('process', `${what} ended early (${how}): ${lastLines(logFile)}`)),
     );
   });
 }

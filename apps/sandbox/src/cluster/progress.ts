@@ -4,6 +4,7 @@
 export class Progress {
   readonly #started: number;
   readonly #write: (line: string) => void;
+  #muted = false;
 
   constructor(write: (line: string) => void, started: number = performance.now()) {
     this.#write = write;
@@ -16,12 +17,17 @@ export class Progress {
   }
 
   step(text: string): void {
-    this.#write(`${this.seconds.toFixed(2).padStart(6)} s  ${text}`);
+    this.say(`${this.seconds.toFixed(2).padStart(6)} s  ${text}`);
   }
 
   /** Text without a time. */
   say(text: string): void {
-    this.#write(text);
+    if (!this.#muted) this.#write(text);
+  }
+
+  /** Nothing more: what is still under way is of no interest. */
+  mute(): void {
+    this.#muted = true;
   }
 
   async during<T>(text: string, work: Promise<T>): Promise<T> {

@@ -28,7 +28,7 @@ export async function startRelay(
   const relay = startGuarded(
     runtime,
     cgroup,
-    [runtime, 'relay', wireNetns(layout), address, port, ...listen],
+    [runtime, 'relay', `/run/netns/${wireNetns(layout)}`, address, port, ...listen],
     logFile,
   );
   await waitForLine(relay, /listening/, 'the relay to the API server', logFile);

@@ -46,6 +46,8 @@ export class Sandbox {
   #pods: PodWatch | undefined;
   #door: ExternalDoor | undefined;
   #stopping: Promise<void> | undefined;
+  /** Programs that make things; nothing may be removed before they have ended. */
+  #underWay: Promise<unknown> = Promise.resolve();
   #failed: (error: Error) => void = () => undefined;
   /** Rejects when a part that must live ends. */
   readonly failure: Promise<never>;
@@ -98,8 +100,7 @@ export class Sandbox {
     await mkdir(`${cgroup}/system`, { recursive: true });
     const nodes = this.#progress.during(nodesText(this.plan), this.#buildNodes(cgroup));
     const objects = this.#progress.during('chart rendered', this.#objects());
-    objects.catch(() => undefined);
-    nodes.catch(() => undefined);
+    this.#underWay = Promise.allSettled([nodes, objects]);
     const server = await this.#openApi(cgroup);
     await nodes;
     await this.#startRelay(cgroup, server);
@@ -109,6 +110,7 @@ export class Sandbox {
 
   /** Ends everything and removes every trace. Safe to call at any time, also twice. */
   stop(): Promise<void> {
+    this.#progress.mute();
     this.#stopping ??= this.#stop();
     return this.#stopping;
   }
@@ -142,6 +144,7 @@ export class Sandbox {
         `${cgroup}/system`,
       );
       this.#guard('the API server', server);
+      await copyFile(kubeconfig, this.kubeconfig);
       this.#client = new KubeClient(await loadKubeConfigFile(kubeconfig));
       this.#progress.step(`API server at ${this.#client.config.server}`);
       return this.#client.config.server;
@@ -245,6 +248,7 @@ export class Sandbox {
       for (const part of this.#parts.reverse()) await quiet(Promise.resolve(part.stop()));
       await Promise.all(this.#processes.map((one) => quiet(one.stop())));
       this.#client?.close();
+      await this.#underWay;
       await removeSandbox(this.layout);
     }
     await this.#lock?.release();

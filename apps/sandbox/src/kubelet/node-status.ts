@@ -39,7 +39,7 @@ export function nodeObject(node: SandboxNode, kubeletSocket: string): Node {
         ...(plan.outside ? { [NO_SCHEDULE_LABEL]: 'true' } : {}),
         ...(plan.index === 1 && !plan.outside ? { 'node-role.kubernetes.io/control-plane': '' } : {}),
       },
-      annotations: { [KUBELET_URL_ANNOTATION]: `http+unix://${encodeURIComponent(kubeletSocket)}` },
+      annotations: { [KUBELET_URL_ANNOTATION]: `http+unix://${kubeletSocket}` },
     },
     spec: plan.podCidrs.length > 0 ? { podCIDR: plan.podCidrs[0], podCIDRs: [...plan.podCidrs] } : {},
   };
