@@ -17,3 +17,7 @@ struct {
 	__uint(max_entries, 4096);
 	__array(values, struct policy_inner_map);
 } cilium_policy SEC(".maps");
+
+/* The compiler describes a type fully only where a variable has it; loaders read the inner map's sizes from there. */
+const struct policy_key policy_key_type = {};
+const struct policy_entry policy_entry_type = {};

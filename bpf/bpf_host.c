@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Programs of native devices: packets for local pods are short-cut into them, what leaves is masqueraded. */
+#include "lib/base.h"
+#include "lib/deliver.h"
+#include "lib/nat.h"
+
+#define HOST_FAIL(reason) FAIL_AT(FILE_BPF_HOST, reason)
+
+#define MASQUERADES (CONFIG_MASQUERADE_IPV4 | CONFIG_MASQUERADE_IPV6)
+
+inline_fn int arrive(struct __sk_buff *skb, struct run *r)
+{
+	struct lxc_value *local;
+	struct flow f;
+	int result;
+
+	if (has(MASQUERADES) && address_is_node(&r->packet.destination)) {
+		result = nat_ingress(skb, r);
+		if (result < 0)
+			return result;
+	}
+	local = bpf_map_lookup_elem(&cilium_lxc, &r->packet.destination);
+	if (!local || (local->flags & ENDPOINT_HOST))
+		return DELIVER_TO_STACK;
+	__u32 ifindex = local->ifindex;
+
+	r->peer_endpoint = local->id;
+	r->endpoint = local->id;
+	result = admit(skb, r, &f, ifindex);
+	if (result < 0)
+		return result;
+	COUNT_FORWARD(skb, r);
+	return deliver_to_pod(skb, r, &f, ifindex);
+}
+
+/* What cannot be read may be the node's own business; only what is for a pod is ours to refuse. */
+SEC("tc")
+int cil_from_netdev(struct __sk_buff *skb)
+{
+	struct run r;
+	int result;
+
+	run_start(&r, DIR_INGRESS, FILE_BPF_HOST);
+	result = parse_packet(skb, &r.packet);
+	if (result != PARSE_OK)
+		return TC_ACT_OK;
+	result = arrive(skb, &r);
+	return unlikely(result < 0) ? drop(skb, &r, result) : result;
+}
+
+inline_fn int depart(struct __sk_buff *skb, struct run *r)
+{
+	struct lxc_value *local;
+
+	if (address_is_node(&r->packet.source))
+		return TC_ACT_OK;
+	local = bpf_map_lookup_elem(&cilium_lxc, &r->packet.source);
+	if (!local || (local->flags & ENDPOINT_HOST) || !masquerade_wanted(&r->packet))
+		return TC_ACT_OK;
+	r->endpoint = local->id;
+	int result = nat_egress(skb, r);
+
+	if (result < 0) {
+		r->source_identity = resolve_identity(&r->packet.source);
+		r->destination_identity = resolve_identity(&r->packet.destination);
+		return result;
+	}
+	return TC_ACT_OK;
+}
+
+SEC("tc")
+int cil_to_netdev(struct __sk_buff *skb)
+{
+	struct run r;
+	int result;
+
+	if (!has(MASQUERADES))
+		return TC_ACT_OK;
+	run_start(&r, DIR_EGRESS, FILE_BPF_HOST);
+	result = parse_packet(skb, &r.packet);
+	if (result != PARSE_OK)
+		return TC_ACT_OK;
+	result = depart(skb, &r);
+	return unlikely(result < 0) ? drop(skb, &r, result) : result;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

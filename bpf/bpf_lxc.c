@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Programs of a pod's veth, host side: what leaves the pod and what the stack sends into it. */
+#include "lib/base.h"
+#include "lib/icmp.h"
+#include "lib/deliver.h"
+
+#define LXC_FAIL(reason) FAIL_AT(FILE_BPF_LXC, reason)
+
+/* A pod may only speak as itself. */
+inline_fn int check_source(struct __sk_buff *skb, struct run *r, const struct endpoint_value *endpoint)
+{
+	const struct ethhdr *ethernet = (void *)(long)skb->data;
+	const struct packet *p = &r->packet;
+
+	if (!has(CONFIG_SOURCE_IP_CHECK) || (endpoint->flags & ENDPOINT_SKIP_SPOOF_CHECK))
+		return 0;
+	if ((void *)(ethernet + 1) > (void *)(long)skb->data_end)
+		return LXC_FAIL(DROP_INVALID_PACKET);
+	if (*(__u32 *)ethernet->h_source != *(const __u32 *)endpoint->mac.bytes ||
+	    *(__u16 *)(ethernet->h_source + 4) != *(const __u16 *)(endpoint->mac.bytes + 4))
+		return LXC_FAIL(DROP_INVALID_SOURCE_MAC);
+	if (!address_equal(&p->source, p->flags & PACKET_IPV6 ? &endpoint->ipv6 : &endpoint->ipv4))
+		return LXC_FAIL(DROP_INVALID_SOURCE_IP);
+	return 0;
+}
+
+/* A stale answer about a flow also asks the services again: one may have come since. */
+inline_fn bool service_possible(struct run *r, struct flow *f)
+{
+	if (!has(CONFIG_PER_PACKET_LB) || (r->packet.flags & PACKET_ICMP_ERROR))
+		return false;
+	if (!f->entry)
+		return true;
+	return f->origin && (f->entry->epoch_egress != r->epoch || is_pure_syn(&r->packet));
+}
+
+inline_fn int leave_pod(struct __sk_buff *skb, struct run *r)
+{
+	struct endpoint_key key = { .ifindex = skb->ifindex };
+	struct endpoint_value *endpoint = bpf_map_lookup_elem(&cilium_endpoints, &key);
+	struct lxc_value *local;
+	struct flow f;
+	__u32 ok = 0, target = 0;
+	int result;
+
+	if (!endpoint)
+		return LXC_FAIL(DROP_NO_RULE_SET);
+	r->endpoint = endpoint->id;
+	r->source_identity = endpoint->identity;
+	result = check_source(skb, r, endpoint);
+	if (result < 0)
+		return result;
+	if (unlikely(r->packet.flags & PACKET_ICMP_ERROR))
+		related_tuple(skb, &r->packet);
+	ct_lookup(r, &f);
+	if (unlikely(service_possible(r, &f))) {
+		result = service_translate(skb, r);
+		if (result < 0)
+			return result;
+		if (result > 0)
+			ct_lookup(r, &f);
+	}
+	local = bpf_map_lookup_elem(&cilium_lxc, &r->packet.destination);
+	if (local) {
+		r->peer_endpoint = local->id;
+		if (!(local->flags & ENDPOINT_HOST))
+			target = local->ifindex;
+	}
+	result = judge(skb, r, &f, key.ifindex, true, &ok);
+	if (result < 0)
+		return result;
+	if (target) {
+		result = judge(skb, r, &f, target, false, &ok);
+		if (result < 0)
+			return result;
+	}
+	result = account(skb, r, &f, ok);
+	if (result < 0)
+		return result;
+	COUNT_FORWARD(skb, r);
+	if (target) {
+		if (unlikely(f.entry && !f.origin && f.entry->service && !(r->packet.flags & PACKET_RELATED))) {
+			result = service_restore(skb, r, f.entry->service);
+			if (result < 0)
+				return result;
+		}
+		return deliver_to_pod(skb, r, &f, target);
+	}
+	if (local) {
+		if (unlikely(f.report && has(CONFIG_TRACE_EVENTS)))
+			TRACE(skb, r, TRACE_TO_HOST);
+		return DELIVER_TO_STACK;
+	}
+	return deliver_outside(skb, r, f.report);
+}
+
+SEC("tc")
+int cil_from_container(struct __sk_buff *skb)
+{
+	struct run r;
+	int result;
+
+	run_start(&r, DIR_EGRESS, FILE_BPF_LXC);
+	result = parse_packet(skb, &r.packet);
+	if (result == PARSE_LINK)
+		return TC_ACT_OK;
+	if (unlikely(result == PARSE_OTHER))
+		result = LXC_FAIL(DROP_UNSUPPORTED_L3);
+	else if (likely(result == PARSE_OK))
+		result = leave_pod(skb, &r);
+	return unlikely(result < 0) ? drop(skb, &r, result) : result;
+}
+
+inline_fn int enter_pod(struct __sk_buff *skb, struct run *r)
+{
+	struct flow f;
+	int result = admit(skb, r, &f, skb->ifindex);
+
+	if (result < 0)
+		return result;
+	COUNT_FORWARD(skb, r);
+	if (unlikely(f.report && has(CONFIG_TRACE_EVENTS)))
+		TRACE(skb, r, TRACE_TO_ENDPOINT);
+	return TC_ACT_OK;
+}
+
+SEC("tc")
+int cil_to_container(struct __sk_buff *skb)
+{
+	struct run r;
+	int result;
+
+	run_start(&r, DIR_INGRESS, FILE_BPF_LXC);
+	result = parse_packet(skb, &r.packet);
+	if (result == PARSE_LINK)
+		return TC_ACT_OK;
+	if (unlikely(result == PARSE_OTHER))
+		result = LXC_FAIL(DROP_UNSUPPORTED_L3);
+	else if (likely(result == PARSE_OK))
+		result = enter_pod(skb, &r);
+	return unlikely(result < 0) ? drop(skb, &r, result) : result;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* May this endpoint talk to that identity? And the record of who said so. */
+#pragma once
+#include "conntrack.h"
+#include "identity.h"
+#include "../maps/policy.h"
+
+#define POLICY_FAIL(reason) FAIL_AT(FILE_LIB_POLICY, reason)
+
+inline_fn bool policy_beats(const struct policy_entry *wild, const struct policy_entry *exact)
+{
+	if (wild->precedence != exact->precedence)
+		return wild->precedence > exact->precedence;
+	return wild->prefix_bits > exact->prefix_bits;
+}
+
+inline_fn __u8 policy_match_type(const struct policy_entry *entry, bool exact)
+{
+	if (entry->prefix_bits == 0)
+		return exact ? MATCH_L3_ONLY : MATCH_ALL;
+	if (entry->prefix_bits == 8)
+		return exact ? MATCH_L3_PROTO : MATCH_PROTO_ONLY;
+	return exact ? MATCH_L3_L4 : MATCH_L4_ONLY;
+}
+
+/* 0 or a failure; r->rule_set, origin and match_type say who decided. The map holds `audited` in bit 0 of *audit. */
+inline_fn int policy_lookup(struct run *r, identity_t remote, __u8 side, bool *audited)
+{
+	struct policy_key key = {
+		.prefixlen = POLICY_PREFIX_PORT,
+		.identity = remote,
+		.direction = side,
+		.protocol = r->packet.protocol,
+		.port = r->policy_port,
+	};
+	struct policy_entry *exact, *wild, *entry;
+	void *inner = bpf_map_lookup_elem(&cilium_policy, &r->rule_set);
+
+	r->origin = 0;
+	r->match_type = MATCH_NONE;
+	if (!inner)
+		return POLICY_FAIL(DROP_NO_RULE_SET);
+	exact = bpf_map_lookup_elem(inner, &key);
+	key.identity = 0;
+	wild = bpf_map_lookup_elem(inner, &key);
+	entry = exact;
+	if (wild && (!exact || policy_beats(wild, exact)))
+		entry = wild;
+	if (!entry)
+		return POLICY_FAIL(DROP_POLICY_DENIED);
+	r->origin = entry->origin;
+	r->match_type = policy_match_type(entry, entry == exact);
+	*audited = entry->flags & POLICY_AUDIT;
+	if (entry->flags & POLICY_DENY)
+		return POLICY_FAIL(DROP_POLICY_DENY_LIST);
+	if (entry->flags & POLICY_UNENFORCED)
+		return POLICY_FAIL(DROP_POLICY_UNENFORCED);
+	return 0;
+}
+
+/* The port that policy speaks of: the one the opener asked for; for ICMP the type. */
+inline_fn be16_t policy_port(const struct packet *p, bool origin)
+{
+	if (p->protocol == IPPROTO_ICMP || p->protocol == ICMPV6) {
+		if (!origin || (p->flags & PACKET_RELATED))
+			return p->protocol == ICMPV6 ? bpf_htons(128) : bpf_htons(8);
+		return bpf_htons(p->icmp_type);
+	}
+	return origin ? p->destination_port : p->source_port;
+}
+
+enum judge_flags {
+	JUDGE_LEAVING = 1,	/* the packet leaves the endpoint; otherwise it enters it */
+	JUDGE_ORIGIN = 2,	/* it goes the opener's way */
+};
+
+inline_fn __u8 judge_side(bool leaving, bool origin)
+{
+	return leaving == origin ? DIR_EGRESS : DIR_INGRESS;
+}
+
+/*
+ * Asks the policy of the endpoint behind `ifindex` about the flow, whichever way this packet goes: a reply is judged
+ * by the rule that let the flow in. Emits the verdict. 0 or a failure.
+ */
+subprogram int judge_slow(struct __sk_buff *skb, struct run *r, __u32 ifindex, __u32 flags)
+{
+	bool leaving = flags & JUDGE_LEAVING, origin = flags & JUDGE_ORIGIN, audited = false;
+	__u8 side = judge_side(leaving, origin), verdict = VERDICT_ALLOWED;
+	struct endpoint_value *endpoint = bpf_map_lookup_elem(&cilium_endpoints, &ifindex);
+	identity_t remote;
+	int code;
+
+	if (!endpoint)
+		return POLICY_FAIL(DROP_NO_RULE_SET);
+	if (leaving) {
+		r->source_identity = endpoint->identity;
+		r->destination_identity = remote = resolve_identity(&r->packet.destination);
+	} else {
+		r->destination_identity = endpoint->identity;
+		r->source_identity = remote = resolve_identity(&r->packet.source);
+	}
+	r->direction = leaving ? DIR_EGRESS : DIR_INGRESS;
+	r->endpoint = endpoint->id;
+	r->rule_set = endpoint->rule_set;
+	r->policy_port = policy_port(&r->packet, origin);
+	if (has(CONFIG_ALLOW_HOST) && side == DIR_INGRESS && remote == IDENTITY_HOST) {
+		r->origin = 0;
+		r->match_type = MATCH_L3_ONLY;
+		code = 0;
+	} else {
+		code = policy_lookup(r, remote, side, &audited);
+	}
+	if (code < 0) {
+		verdict = VERDICT_DENIED;
+		if (audited || r->audit || (endpoint->flags & ENDPOINT_AUDIT)) {
+			verdict = VERDICT_AUDITED;
+			code = 0;
+		}
+	}
+	if (has(CONFIG_VERDICT_EVENTS) && (r->ct_state == CT_NEW || verdict != VERDICT_ALLOWED))
+		emit_event(skb, r, EVENT_KIND(EVENT_POLICY_VERDICT, verdict), FILE_LIB_POLICY << 16 | __LINE__);
+	return code;
+}
+
+/* The usual case costs one comparison: allowed before, and nothing has changed since. */
+inline_fn int judge(struct __sk_buff *skb, struct run *r, struct flow *f, __u32 ifindex, bool leaving, __u32 *ok)
+{
+	__u8 side = judge_side(leaving, f->origin);
+	__u16 bit = side == DIR_EGRESS ? CT_EGRESS_OK : CT_INGRESS_OK;
+	int code;
+
+	if (likely(f->entry)) {
+		__u32 epoch = side == DIR_EGRESS ? f->entry->epoch_egress : f->entry->epoch_ingress;
+
+		if (likely((f->entry->flags & bit) && epoch == r->epoch && !is_pure_syn(&r->packet)))
+			return 0;
+	}
+	code = judge_slow(skb, r, ifindex, (leaving ? JUDGE_LEAVING : 0) | (f->origin ? JUDGE_ORIGIN : 0));
+	if (f->entry) {
+		/* An epoch that never comes makes a lost flag write harmless: the next packet asks again. */
+		__u32 epoch = code < 0 ? r->epoch - 1 : r->epoch;
+
+		if (side == DIR_EGRESS)
+			f->entry->epoch_egress = epoch;
+		else
+			f->entry->epoch_ingress = epoch;
+		if (code < 0)
+			f->entry->flags &= ~bit;
+		else
+			f->entry->flags |= bit;
+	}
+	if (code >= 0)
+		*ok |= bit;
+	return code;
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What one run of a program knows of its packet, and how it tells the world: metrics and the event ring. */
+#pragma once
+#include "parse.h"
+#include "../maps/events.h"
+#include "../maps/metrics.h"
+#include "../maps/runtime.h"
+
+struct run {
+	struct packet packet;
+	struct ip_addr original_ip;	/* source before reverse translation */
+	seconds_t now;
+	__u32 epoch;			/* low half of the policy epoch */
+	identity_t source_identity;
+	identity_t destination_identity;
+	rule_set_id_t rule_set;
+	origin_id_t origin;
+	service_id_t service;
+	__u32 audit;
+	endpoint_id_t endpoint;
+	endpoint_id_t peer_endpoint;
+	be16_t policy_port;
+	__u8 direction;			/* enum traffic_direction */
+	__u8 ct_state;
+	__u8 match_type;
+	__u8 file;
+	__u16 pad;
+} __attribute__((aligned(8)));
+
+#define WAKEUP_BYTES 65536
+#define CT_STATE_UNKNOWN 0
+
+subprogram void count_packet(__u32 reason_direction_file, __u32 line, __u32 bytes)
+{
+	struct metrics_key key = {
+		.reason = reason_direction_file & 0xff,
+		.direction = (reason_direction_file >> 8) & 0xff,
+		.file = (reason_direction_file >> 16) & 0xff,
+		.line = line,
+	};
+	struct metrics_value *value = bpf_map_lookup_elem(&cilium_metrics, &key);
+
+	if (value) {
+		value->packets++;
+		value->bytes += bytes;
+		return;
+	}
+	struct metrics_value first = { .packets = 1, .bytes = bytes };
+	bpf_map_update_elem(&cilium_metrics, &key, &first, BPF_ANY);
+}
+
+inline_fn __u8 metric_direction(__u8 direction)
+{
+	return direction == DIR_EGRESS ? METRIC_EGRESS : METRIC_INGRESS;
+}
+
+#define COUNT_FORWARD(skb, r) \
+	count_packet(metric_direction((r)->direction) << 8 | (r)->file << 16, 0, (skb)->len)
+
+struct event_record {
+	struct packet_event head;
+	__u8 bytes[EVENT_CAPTURE_MAX];
+};
+
+/* `place`: file << 16 | line. The sequence number moves even if the ring is full: that is how losses are counted. */
+subprogram int emit_event(struct __sk_buff *skb, struct run *r, __u32 type_subtype, __u32 place)
+{
+	__u32 zero = 0, captured = skb->len;
+	__u32 *sequence = bpf_map_lookup_elem(&cilium_event_seq, &zero);
+	__u32 number = sequence ? (*sequence)++ : 0;
+	struct event_record *event = bpf_ringbuf_reserve(&cilium_events, sizeof(*event), 0);
+	__u64 wakeup;
+
+	if (!event)
+		return 0;
+	if (captured > EVENT_CAPTURE_MAX)
+		captured = EVENT_CAPTURE_MAX;
+	event->head.type = type_subtype >> 8;
+	event->head.subtype = type_subtype;
+	event->head.direction = r->direction;
+	event->head.ct_state = r->ct_state;
+	event->head.file = place >> 16;
+	event->head.flags = r->packet.flags & PACKET_IPV6 ? EVENT_IPV6 : 0;
+	event->head.line = place;
+	event->head.time = bpf_ktime_get_ns();
+	event->head.hash = bpf_get_hash_recalc(skb);
+	event->head.sequence = number;
+	event->head.source_identity = r->source_identity;
+	event->head.destination_identity = r->destination_identity;
+	event->head.ifindex = skb->ifindex;
+	event->head.rule_set = r->rule_set;
+	event->head.origin = r->origin;
+	event->head.endpoint = r->endpoint;
+	event->head.peer_endpoint = r->peer_endpoint;
+	event->head.original_length = skb->len;
+	event->head.captured_length = captured;
+	event->head.cpu = bpf_get_smp_processor_id();
+	event->head.match_type = r->match_type;
+	event->head.protocol = r->packet.protocol;
+	address_copy(&event->head.original_ip, &r->original_ip);
+	event->head.service = r->service;
+	event->head.policy_port = r->policy_port;
+	event->head.pad = 0;
+	if (captured < 1 || bpf_skb_load_bytes(skb, 0, event->bytes, captured) < 0)
+		event->head.captured_length = 0;
+	wakeup = bpf_ringbuf_query(&cilium_events, BPF_RB_AVAIL_DATA) >= WAKEUP_BYTES ? BPF_RB_FORCE_WAKEUP :
+											BPF_RB_NO_WAKEUP;
+	bpf_ringbuf_submit(event, wakeup);
+	return 0;
+}
+
+#define EVENT_KIND(type, subtype) ((type) << 8 | (subtype))
+
+/* Always the last word of a run that fails. */
+subprogram int drop(struct __sk_buff *skb, struct run *r, int code)
+{
+	__u32 reason = FAIL_REASON(code), file = FAIL_FILE(code), line = FAIL_LINE(code);
+
+	count_packet(reason | metric_direction(r->direction) << 8 | file << 16, line, skb->len);
+	if (has(CONFIG_DROP_EVENTS))
+		emit_event(skb, r, EVENT_KIND(EVENT_DROP, reason), file << 16 | line);
+	return TC_ACT_SHOT;
+}
+
+#define TRACE(skb, r, point) emit_event(skb, r, EVENT_KIND(EVENT_TRACE, point), (r)->file << 16 | __LINE__)
+
+inline_fn void run_start(struct run *r, __u8 direction, __u8 file)
+{
+	__u32 zero = 0;
+	struct runtime_config *runtime = bpf_map_lookup_elem(&cilium_runtime, &zero);
+
+	r->now = now_seconds();
+	r->epoch = runtime ? (__u32)runtime->policy_epoch : 0;
+	r->audit = runtime ? runtime->audit_mode : 0;
+	((struct address_halves *)&r->original_ip)->high = 0;
+	((struct address_halves *)&r->original_ip)->low = 0;
+	r->source_identity = r->destination_identity = 0;
+	r->rule_set = r->origin = r->service = 0;
+	r->endpoint = r->peer_endpoint = 0;
+	r->policy_port = 0;
+	r->direction = direction;
+	r->ct_state = CT_STATE_UNKNOWN;
+	r->match_type = 0;
+	r->file = file;
+	r->pad = 0;
+}
