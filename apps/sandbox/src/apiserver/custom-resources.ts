@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { age } from './columns.ts';
+import { age } from './ages.ts';
 import { jsonEqual, timestamp, type Column, type Dict, type KubeObject, type Resource } from './model.ts';
 import type { Objects } from './objects.ts';
 

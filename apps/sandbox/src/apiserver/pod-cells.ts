@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { age } from './columns.ts';
+import { age } from './ages.ts';
 import type { Dict, KubeObject } from './model.ts';
 
 /** Ready, status and restarts of a pod as `kubectl get pods` shows them. */

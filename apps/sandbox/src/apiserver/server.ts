@@ -58,9 +58,12 @@ export class ApiServer {
       rejectUnauthorized: false,
       ALPNProtocols: ['http/1.1'],
     };
-    this.http = createServer({ ...tls, keepAliveTimeout: 90_000, requestTimeout: 0 }, (request, response) => {
-      void this.handle(request, response);
-    });
+    this.http = createServer(
+      { ...tls, keepAliveTimeout: 90_000, requestTimeout: 0, maxHeaderSize: 4 << 20 },
+      (request, response) => {
+        void this.handle(request, response);
+      },
+    );
     this.http.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) =>
       this.upgrade(request, socket, head),
     );
