@@ -14,3 +14,41 @@ export {
   type Verdict,
 } from './rule-set.ts';
 export type { PolicySource } from './ports.ts';
+export { formatProblem, formatProblems, type Problem } from './problem.ts';
+export {
+  policyKey,
+  type ParsedPolicy,
+  type ParseOptions,
+  type PeerSelector,
+  type PolicyName,
+  type PortMatch,
+  type Rule,
+  type RuleItem,
+} from './rule.ts';
+export { parseCiliumPolicy, type ParseResult, type PolicyObject } from './parse-object.ts';
+export { parseKubernetesPolicy } from './parse-kubernetes.ts';
+export { selects, type LabelSelector, type Requirement } from './selector.ts';
+export { yamlLines } from './yaml-lines.ts';
+export { PolicyEngine, type EngineDelta, type EngineOptions, type EngineState } from './engine.ts';
+export type { CidrGroupInput, ServiceInput } from './expansion.ts';
+export type { PodPort, PodPorts } from './named-ports.ts';
+export { lookup, type PolicyFlow } from './lookup.ts';
+export { oracle, type OracleVerdict, type OracleWorld } from './oracle.ts';
+export { explain, explainRuleSet, type Explanation } from './explain.ts';
+export { contentHash, resolveRuleSet, type EnforcementMode, type ResolveWorld } from './resolve.ts';
+export {
+  ACK_BUCKET,
+  COMPILER_BUCKET,
+  HEAD_KEY,
+  POLICY_BUCKET,
+  cidrKey,
+  compareRevisions,
+  decodeRuleSet,
+  decodeSubject,
+  encodeRuleSet,
+  encodeSubject,
+  ruleSetKey,
+  subjectKey,
+  type Head,
+  type NodeReport,
+} from './publication.ts';

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+import {
+  CIDR_IDENTITY_MIN,
+  IDENTITY_HEALTH,
+  IDENTITY_INIT,
+  IDENTITY_WORLD_IPV4,
+  IDENTITY_WORLD_IPV6,
+  RESERVED_IDENTITIES,
+  cidrLabels,
+  identityScope,
+  type Label,
+} from '@cilium-ts/identity';
+import { Expansion, type CidrGroupInput, type ServiceInput } from './expansion.ts';
+import { NamedPorts, type PodPorts } from './named-ports.ts';
+import { peerSelectors, resolveRuleSet, type EnforcementMode, type ResolveWorld } from './resolve.ts';
+import { policyKey, type ParsedPolicy, type PolicyName, type Rule, type RuleItem } from './rule.ts';
+import type { CidrIdentity, Direction, RuleSet, Subject } from './rule-set.ts';
+import { SelectorCache } from './selector-cache.ts';
+
+export interface EngineOptions {
+  readonly cluster: string;
+  /** Default `default`. */
+  readonly mode?: EnforcementMode;
+  /** Default true. */
+  readonly allowLocalhost?: boolean;
+}
+
+/** What changed since the last compile; empty lists where nothing did. */
+export interface EngineDelta {
+  readonly ruleSets: readonly RuleSet[];
+  readonly subjects: readonly Subject[];
+  readonly removedSubjects: readonly number[];
+  readonly cidrs: readonly CidrIdentity[];
+  readonly removedCidrs: readonly string[];
+}
+
+export interface EngineState {
+  readonly ruleSets: readonly RuleSet[];
+  readonly subjects: readonly Subject[];
+  readonly cidrs: readonly CidrIdentity[];
+}
+
+interface SubjectState {
+  readonly subject: Subject;
+  /** Keys of peer selectors that its rule sets depend on. */
+  readonly uses: ReadonlySet<string>;
+  readonly usesNamedPorts: boolean;
+}
+
+/** Reserved identities that endpoints can have, and so need rule sets. */
+const RESERVED_SUBJECTS: readonly number[] = [IDENTITY_HEALTH, IDENTITY_INIT];
+
+/**
+ * Holds everything policy depends on and compiles, for each identity that endpoints have, its rule set. Changes only
+ * mark; `compile` resolves the subjects they touch. Equal results are one rule set.
+ */
+export class PolicyEngine {
+  readonly #options: Required<EngineOptions>;
+  readonly #policies = new Map<string, ParsedPolicy>();
+  readonly #cache = new SelectorCache();
+  readonly #ports = new NamedPorts();
+  readonly #expansion: Expansion;
+  readonly #subjects = new Map<number, SubjectState>();
+  readonly #ruleSets = new Map<string, { ruleSet: RuleSet; users: number }>();
+  readonly #dirty = new Set<number>();
+  readonly #removed = new Set<number>();
+  readonly #cidrs = new Map<string, number>();
+  /** Numbers given to prefixes by an earlier run, so that a restart changes nothing. */
+  readonly #remembered = new Map<string, number>();
+  #nextCidr = CIDR_IDENTITY_MIN;
+  #cidrsStale = true;
+
+  constructor(options: EngineOptions) {
+    this.#options = { mode: 'default', allowLocalhost: true, ...options };
+    this.#expansion = new Expansion(options.cluster);
+    for (const { id, labels } of RESERVED_IDENTITIES) this.#cache.update(id, labels);
+    for (const id of RESERVED_SUBJECTS) this.#dirty.add(id);
+  }
+
+  get identities(): ReadonlyMap<number, readonly Label[]> {
+    return this.#cache.identities();
+  }
+
+  policies(): IterableIterator<ParsedPolicy> {
+    return this.#policies.values();
+  }
+
+  /** Numbers of an earlier run; call before the first compile. */
+  restoreCidrs(cidrs: readonly CidrIdentity[]): void {
+    for (const { prefix, identity } of cidrs) {
+      this.#remembered.set(prefix, identity);
+      if (identity >= this.#nextCidr) this.#nextCidr = identity + 1;
+    }
+  }
+
+  upsertPolicy(policy: ParsedPolicy): void {
+    const key = policyKey(policy.id);
+    const old = this.#policies.get(key);
+    if (old) this.#touchSubjectsOf(old);
+    this.#policies.set(key, policy);
+    this.#touchSubjectsOf(policy);
+    this.#cidrsStale = true;
+  }
+
+  deletePolicy(id: PolicyName): void {
+    const old = this.#policies.get(policyKey(id));
+    if (!old) return;
+    this.#touchSubjectsOf(old);
+    this.#policies.delete(policyKey(id));
+    this.#cidrsStale = true;
+  }
+
+  upsertIdentity(id: number, labels: readonly Label[]): void {
+    this.#removed.delete(id);
+    this.#touchSelectors(this.#cache.update(id, labels));
+    if (identityScope(id) === 'cluster') this.#dirty.add(id);
+  }
+
+  deleteIdentity(id: number): void {
+    this.#touchSelectors(this.#cache.update(id, undefined));
+    this.#dirty.delete(id);
+    if (this.#subjects.has(id)) this.#removed.add(id);
+  }
+
+  /** A pod's identity and named ports; `key` is `namespace/name`. */
+  upsertPod(key: string, pod: PodPorts): void {
+    this.#touchPorts(this.#ports.upsert(key, pod));
+  }
+
+  deletePod(key: string): void {
+    this.#touchPorts(this.#ports.delete(key));
+  }
+
+  upsertService(service: ServiceInput): void {
+    if (this.#expansion.upsertService(service)) this.#touchExpanding('service');
+  }
+
+  deleteService(namespace: string, name: string): void {
+    if (this.#expansion.deleteService(namespace, name)) this.#touchExpanding('service');
+  }
+
+  upsertCidrGroup(group: CidrGroupInput): void {
+    if (this.#expansion.upsertGroup(group)) this.#touchExpanding('cidr-group');
+  }
+
+  deleteCidrGroup(name: string): void {
+    if (this.#expansion.deleteGroup(name)) this.#touchExpanding('cidr-group');
+  }
+
+  /** The rules that select an identity, for explain and listings. */
+  rulesOf(identity: number): { policy: ParsedPolicy; rule: Rule }[] {
+    const found: { policy: ParsedPolicy; rule: Rule }[] = [];
+    for (const policy of this.#policies.values()) {
+      for (const rule of policy.rules) {
+        if (rule.subject !== 'node' && this.#cache.select(rule.subject).has(identity))
+          found.push({ policy, rule });
+      }
+    }
+    return found;
+  }
+
+  subject(identity: number): Subject | undefined {
+    return this.#subjects.get(identity)?.subject;
+  }
+
+  ruleSet(id: string): RuleSet | undefined {
+    return this.#ruleSets.get(id)?.ruleSet;
+  }
+
+  /** Where the compile of one identity looks things up; also what the oracle and explain need. */
+  world(identity: number, pod?: string): ResolveWorld {
+    return this.#world(identity, pod, new Set(), { namedPorts: false });
+  }
+
+  state(): EngineState {
+    return {
+      ruleSets: [...this.#ruleSets.values()].map(({ ruleSet }) => ruleSet),
+      subjects: [...this.#subjects.values()].map(({ subject }) => subject),
+      cidrs: [...this.#cidrs].map(([prefix, identity]) => ({ prefix, identity })),
+    };
+  }
+
+  /** Brings every rule set up to date; returns undefined where nothing changed. */
+  compile(): EngineDelta | undefined {
+    const cidrs = this.#cidrsStale ? this.#updateCidrs() : { added: [], removed: [] };
+    const ruleSets: RuleSet[] = [];
+    const subjects: Subject[] = [];
+    for (const identity of this.#dirty) {
+      const before = this.#subjects.get(identity)?.subject;
+      const next = this.#resolve(identity, ruleSets);
+      if (before && JSON.stringify(before) === JSON.stringify(next)) continue;
+      subjects.push(next);
+    }
+    this.#dirty.clear();
+    const removedSubjects = [...this.#removed];
+    for (const identity of removedSubjects) this.#forget(identity);
+    this.#removed.clear();
+    const changes =
+      ruleSets.length + subjects.length + removedSubjects.length + cidrs.added.length + cidrs.removed.length;
+    if (changes === 0) return undefined;
+    return { ruleSets, subjects, removedSubjects, cidrs: cidrs.added, removedCidrs: cidrs.removed };
+  }
+
+  #resolve(identity: number, fresh: RuleSet[]): Subject {
+    const items = this.rulesOf(identity).flatMap(({ rule }) => rule.items);
+    const uses = new Set<string>();
+    const noted = { namedPorts: false };
+    const compile = (pod: string | undefined): string => {
+      const ruleSet = resolveRuleSet(identity, items, this.#world(identity, pod, uses, noted));
+      return this.#hold(ruleSet, fresh);
+    };
+    const common = compile(undefined);
+    const pods: Record<string, string> = {};
+    if (noted.namedPorts) {
+      for (const pod of this.#ports.divergingPods(identity)) {
+        const own = compile(pod);
+        if (own !== common) pods[pod] = own;
+      }
+    }
+    const subject: Subject =
+      Object.keys(pods).length === 0 ? { identity, ruleSet: common } : { identity, ruleSet: common, pods };
+    for (const id of ruleSetIds(subject)) this.#ruleSets.get(id)!.users++;
+    this.#release(identity);
+    this.#subjects.set(identity, { subject, uses, usesNamedPorts: noted.namedPorts });
+    return subject;
+  }
+
+  /** Registers a rule set (not yet counted as used) unless an equal one is there. */
+  #hold(ruleSet: RuleSet, fresh: RuleSet[]): string {
+    if (!this.#ruleSets.has(ruleSet.id)) {
+      this.#ruleSets.set(ruleSet.id, { ruleSet, users: 0 });
+      fresh.push(ruleSet);
+    }
+    return ruleSet.id;
+  }
+
+  #release(identity: number): void {
+    const old = this.#subjects.get(identity);
+    if (!old) return;
+    for (const id of ruleSetIds(old.subject)) {
+      const held = this.#ruleSets.get(id);
+      if (held && --held.users <= 0) this.#ruleSets.delete(id);
+    }
+  }
+
+  #forget(identity: number): void {
+    this.#release(identity);
+    this.#subjects.delete(identity);
+  }
+
+  #world(
+    identity: number,
+    pod: string | undefined,
+    uses: Set<string>,
+    noted: { namedPorts: boolean },
+  ): ResolveWorld {
+    return {
+      mode: this.#options.mode,
+      allowLocalhost: this.#options.allowLocalhost,
+      select: (selector) => {
+        uses.add(this.#cache.key(selector));
+        return this.#cache.select(selector);
+      },
+      expand: (peer) => this.#expansion.expand(peer),
+      namedPorts: (direction: Direction, name, protocol) => {
+        noted.namedPorts = true;
+        return direction === 'ingress'
+          ? this.#ports.ofIdentity(identity, name, protocol, pod)
+          : this.#ports.ofAll(name, protocol);
+      },
+    };
+  }
+
+  #touchSubjectsOf(policy: ParsedPolicy): void {
+    for (const { subject } of policy.rules) {
+      if (subject === 'node') continue;
+      for (const id of this.#cache.select(subject)) if (this.#isSubject(id)) this.#dirty.add(id);
+    }
+  }
+
+  #isSubject(id: number): boolean {
+    return identityScope(id) === 'cluster' || RESERVED_SUBJECTS.includes(id);
+  }
+
+  #touchSelectors(keys: readonly string[]): void {
+    if (keys.length === 0) return;
+    for (const [id, { uses }] of this.#subjects) if (keys.some((key) => uses.has(key))) this.#dirty.add(id);
+  }
+
+  #touchPorts(changed: boolean): void {
+    if (!changed) return;
+    for (const [id, { usesNamedPorts }] of this.#subjects) if (usesNamedPorts) this.#dirty.add(id);
+  }
+
+  #touchExpanding(kind: 'service' | 'cidr-group'): void {
+    for (const policy of this.#policies.values()) {
+      if (
+        !policyItems(policy).some(
+          (item) => item.peers !== 'any' && item.peers.some((peer) => peer.kind === kind),
+        )
+      )
+        continue;
+      this.#touchSubjectsOf(policy);
+      this.#cidrsStale = true;
+    }
+  }
+
+  /** Gives every prefix that policy names an identity, and takes it from those no longer named. */
+  #updateCidrs(): { added: CidrIdentity[]; removed: string[] } {
+    this.#cidrsStale = false;
+    const wanted = new Set<string>();
+    for (const policy of this.#policies.values()) {
+      for (const item of policyItems(policy)) {
+        if (item.peers === 'any') continue;
+        for (const peer of item.peers.flatMap((p) => this.#expansion.expand(p))) {
+          if (peer.kind === 'cidr') for (const prefix of [peer.prefix, ...peer.except]) wanted.add(prefix);
+        }
+      }
+    }
+    const removed: string[] = [];
+    for (const [prefix, identity] of this.#cidrs) {
+      if (wanted.has(prefix)) continue;
+      this.#cidrs.delete(prefix);
+      removed.push(prefix);
+      if (identity >= CIDR_IDENTITY_MIN) this.#touchSelectors(this.#cache.update(identity, undefined));
+    }
+    const added: CidrIdentity[] = [];
+    for (const prefix of wanted) {
+      if (this.#cidrs.has(prefix)) continue;
+      const identity = this.#cidrIdentity(prefix);
+      this.#cidrs.set(prefix, identity);
+      added.push({ prefix, identity });
+      if (identity >= CIDR_IDENTITY_MIN)
+        this.#touchSelectors(this.#cache.update(identity, cidrLabels(prefix)));
+    }
+    return { added, removed };
+  }
+
+  /** The whole address space of a family is the world of that family. */
+  #cidrIdentity(prefix: string): number {
+    if (prefix === '0.0.0.0/0') return IDENTITY_WORLD_IPV4;
+    if (prefix === '::/0') return IDENTITY_WORLD_IPV6;
+    const known = this.#remembered.get(prefix);
+    if (known !== undefined && ![...this.#cidrs.values()].includes(known)) return known;
+    const identity = this.#nextCidr++;
+    this.#remembered.set(prefix, identity);
+    return identity;
+  }
+}
+
+function ruleSetIds(subject: Subject): string[] {
+  return [...new Set([subject.ruleSet, ...Object.values(subject.pods ?? {})])];
+}
+
+function policyItems(policy: ParsedPolicy): RuleItem[] {
+  return policy.rules.flatMap((rule) => rule.items);
+}
+
+/** Selectors of an item's peers, for listings. */
+export function itemSelectors(
+  item: RuleItem,
+  expand: ResolveWorld['expand'],
+): ReturnType<typeof peerSelectors> {
+  return item.peers === 'any' ? [] : item.peers.flatMap((peer) => peerSelectors(peer, expand));
+}

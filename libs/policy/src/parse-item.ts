@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+import { parsePeers } from './parse-peers.ts';
+import { parseIcmps, parsePortRules } from './parse-ports.ts';
+import type { Problem, Reader } from './problem.ts';
+import {
+  RANK_AUTHENTICATION,
+  type ParseOptions,
+  type PolicyName,
+  type PortMatch,
+  type RuleItem,
+} from './rule.ts';
+import type { Direction, Origin } from './rule-set.ts';
+
+/** What every object's parser shares: where problems go and how paths become origins. */
+export interface ObjectContext {
+  readonly read: Reader;
+  readonly options: ParseOptions;
+  readonly id: PolicyName;
+  /** `spec` or `specs[n]`, in front of problem paths. */
+  readonly root: string;
+  readonly origin: (pathInRule: string) => Origin;
+  readonly notes: Problem[];
+  /** The rule's subject carries reserved:init: peers get no implicit namespace. */
+  readonly initSubject: boolean;
+}
+
+export interface ItemContext {
+  readonly read: Reader;
+  readonly options: ParseOptions;
+  readonly id: PolicyName;
+  readonly direction: Direction;
+  readonly initSubject: boolean;
+  /** Problem path of something inside the item. */
+  at(where: string): string;
+  origin(where: string): Origin;
+  /** Records that a part of the item is not enforced yet. */
+  unenforced(where: string, message: string): void;
+}
+
+export function itemContext(object: ObjectContext, item: string, direction: Direction): ItemContext {
+  const join = (where: string): string => (where === '' ? item : `${item}.${where}`);
+  return {
+    read: object.read,
+    options: object.options,
+    id: object.id,
+    direction,
+    initSubject: object.initSubject,
+    at: (where) => `${object.root}.${join(where)}`,
+    origin: (where) => object.origin(join(where)),
+    unenforced: (where, message) => {
+      object.notes.push({ path: `${object.root}.${join(where)}`, message });
+    },
+  };
+}
+
+export type ListName = 'ingress' | 'ingressDeny' | 'egress' | 'egressDeny';
+
+const PEER_FIELDS = ['Endpoints', 'Nodes', 'CIDR', 'CIDRSet', 'Entities', 'Groups', 'Requires'];
+
+function knownFields(list: ListName): string[] {
+  const side = list.startsWith('ingress') ? 'from' : 'to';
+  const fields = PEER_FIELDS.map((name) => side + name).concat('toPorts', 'icmps');
+  if (side === 'to') fields.push('toServices');
+  if (list === 'egress') fields.push('toFQDNs');
+  if (!list.endsWith('Deny')) fields.push('authentication');
+  return fields;
+}
+
+/** Parses one list of a rule (`ingress`, ...). */
+export function parseItems(
+  object: ObjectContext,
+  list: ListName,
+  value: unknown,
+  defaultDeny: boolean,
+): RuleItem[] {
+  const direction: Direction = list.startsWith('ingress') ? 'ingress' : 'egress';
+  const items = object.read.list(value, `${object.root}.${list}`) ?? [];
+  return items.flatMap((item, index) => {
+    const context = itemContext(object, `${list}[${index}]`, direction);
+    const fields = object.read.object(item ?? {}, context.at(''), knownFields(list));
+    return fields ? [parseItem(context, fields, list.endsWith('Deny'), defaultDeny)] : [];
+  });
+}
+
+function parseItem(
+  context: ItemContext,
+  fields: Record<string, unknown>,
+  deny: boolean,
+  defaultDeny: boolean,
+): RuleItem {
+  const peers = parsePeers(context, fields, deny);
+  const ports = parsePortRules(context, fields['toPorts'], deny);
+  const icmps = parseIcmps(context, fields['icmps']);
+  if (ports && ports.length > 0 && icmps && icmps.length > 0) {
+    context.read.fail(context.at('icmps'), 'cannot be combined with toPorts in one rule');
+  }
+  // An empty toPorts list is like an absent one; a port rule without ports matches nothing.
+  const written = [fields['toPorts'], fields['icmps']].some((list) => Array.isArray(list) && list.length > 0);
+  const matches: PortMatch[] = [...(ports ?? []), ...(icmps ?? [])];
+  const unenforced = parseAuthentication(context, fields['authentication']);
+  return {
+    direction: context.direction,
+    deny,
+    defaultDeny,
+    // `{}` allows nothing: neither peers nor ports are named.
+    peers: peers ?? (written ? 'any' : []),
+    ports: written ? matches : 'any',
+    origin: context.origin(''),
+    ...(unenforced ? { unenforced } : {}),
+  };
+}
+
+function parseAuthentication(context: ItemContext, value: unknown): RuleItem['unenforced'] {
+  const object = context.read.object(value, context.at('authentication'), ['mode']);
+  if (!object) return undefined;
+  const mode = context.read.text(object['mode'], context.at('authentication.mode')) ?? '';
+  if (mode === 'disabled') return undefined;
+  if (mode !== 'required' && mode !== 'test-always-fail') {
+    context.read.fail(
+      context.at('authentication.mode'),
+      `${JSON.stringify(mode)} is not one of disabled, required, test-always-fail`,
+    );
+    return undefined;
+  }
+  context.unenforced(
+    'authentication.mode',
+    'mutual authentication: not enforced yet, so this traffic is dropped',
+  );
+  return { reason: 'mutual authentication', rank: RANK_AUTHENTICATION };
+}

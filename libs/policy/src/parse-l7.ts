@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of a port rule that no L4 map can decide. They are checked for shape, and turn the rule into one that is
+// dropped with a reason of its own until something enforces them.
+import type { ItemContext } from './parse-item.ts';
+import {
+  RANK_DNS,
+  RANK_HTTP,
+  RANK_KAFKA,
+  RANK_L7PROTO,
+  RANK_LISTENER,
+  RANK_TLS,
+  type UnenforcedCondition,
+} from './rule.ts';
+
+const FAMILIES: Readonly<Record<string, { rank: number; fields: readonly string[] }>> = {
+  http: { rank: RANK_HTTP, fields: ['path', 'method', 'host', 'headers', 'headerMatches'] },
+  kafka: { rank: RANK_KAFKA, fields: ['role', 'apiKey', 'apiVersion', 'clientID', 'topic'] },
+  dns: { rank: RANK_DNS, fields: ['matchName', 'matchPattern'] },
+};
+
+/** Validates the L7 part of a port rule; returns the condition under which it would allow, or undefined for plain L4. */
+export function parseL7(
+  context: ItemContext,
+  object: Record<string, unknown>,
+  where: string,
+  ports: readonly unknown[],
+): UnenforcedCondition | undefined {
+  const conditions: UnenforcedCondition[] = [];
+  const rules = parseRules(context, object['rules'], `${where}.rules`, ports);
+  if (rules) conditions.push(rules);
+  const names = context.read.list(object['serverNames'], context.at(`${where}.serverNames`));
+  names?.forEach((name, index) => {
+    const path = context.at(`${where}.serverNames[${index}]`);
+    if (context.read.text(name, path) === '') context.read.fail(path, 'must not be empty');
+  });
+  if (names && names.length > 0)
+    conditions.push(note(context, `${where}.serverNames`, 'TLS server names', RANK_TLS));
+  for (const field of ['terminatingTLS', 'originatingTLS']) {
+    if (object[field] === undefined || object[field] === null) continue;
+    conditions.push(note(context, `${where}.${field}`, 'TLS interception', RANK_TLS));
+  }
+  if (object['listener'] !== undefined && object['listener'] !== null) {
+    if (context.direction === 'ingress')
+      context.read.fail(context.at(`${where}.listener`), 'is for egress only');
+    conditions.push(note(context, `${where}.listener`, 'a proxy listener', RANK_LISTENER));
+  }
+  return conditions.sort((a, b) => b.rank - a.rank)[0];
+}
+
+function note(context: ItemContext, where: string, what: string, rank: number): UnenforcedCondition {
+  context.unenforced(where, `${what}: not enforced yet, so this traffic is dropped`);
+  return { reason: what, rank };
+}
+
+function parseRules(
+  context: ItemContext,
+  value: unknown,
+  where: string,
+  ports: readonly unknown[],
+): UnenforcedCondition | undefined {
+  const { read } = context;
+  const path = context.at(where);
+  const object = read.object(value, path, ['http', 'kafka', 'dns', 'l7proto', 'l7']);
+  if (!object) return undefined;
+  const present = Object.keys(FAMILIES).filter(
+    (name) => (read.list(object[name], `${path}.${name}`) ?? []).length > 0,
+  );
+  const generic = read.text(object['l7proto'], `${path}.l7proto`);
+  const l7 = read.list(object['l7'], `${path}.l7`);
+  if (l7 && generic === undefined) read.fail(`${path}.l7`, 'needs l7proto');
+  if (present.length + (generic === undefined ? 0 : 1) > 1) {
+    read.fail(
+      path,
+      `only one of http, kafka, dns, l7proto in one rule, not ${[...present, ...(generic ? ['l7proto'] : [])].join(' and ')}`,
+    );
+  }
+  if (generic !== undefined) return note(context, `${where}.l7proto`, `L7 rules (${generic})`, RANK_L7PROTO);
+  const name = present[0];
+  if (name === undefined) return undefined;
+  parseFamily(context, name, object[name] as unknown[], `${path}.${name}`);
+  checkPorts(context, name, ports, path);
+  return note(context, `${where}.${name}`, `L7 rules (${name})`, FAMILIES[name]!.rank);
+}
+
+function parseFamily(context: ItemContext, name: string, rules: unknown[], path: string): void {
+  const { read } = context;
+  if (name === 'dns' && context.direction === 'ingress') read.fail(path, 'DNS rules are for egress only');
+  rules.forEach((rule, index) => {
+    const at = `${path}[${index}]`;
+    const object = read.object(rule, at, FAMILIES[name]!.fields);
+    if (!object) return;
+    if (name === 'http')
+      for (const field of ['path', 'method']) checkRegex(context, object[field], `${at}.${field}`);
+    if (name === 'dns') checkDnsName(context, object, at);
+    if (name === 'kafka' && object['role'] !== undefined && object['apiKey'] !== undefined) {
+      read.fail(at, 'role and apiKey exclude each other');
+    }
+  });
+}
+
+function checkRegex(context: ItemContext, value: unknown, path: string): void {
+  const text = context.read.text(value, path);
+  if (text === undefined) return;
+  try {
+    new RegExp(text, 'u');
+  } catch {
+    try {
+      new RegExp(text);
+    } catch (error) {
+      context.read.fail(
+        path,
+        `invalid regular expression: ${error instanceof Error ? error.message : 'unknown'}`,
+      );
+    }
+  }
+}
+
+/** Checks a `matchName`/`matchPattern` pair of a DNS rule or a toFQDNs entry. */
+export function checkDnsName(context: ItemContext, object: Record<string, unknown>, path: string): void {
+  const { read } = context;
+  const name = read.text(object['matchName'], `${path}.matchName`);
+  const pattern = read.text(object['matchPattern'], `${path}.matchPattern`);
+  if ((name === undefined) === (pattern === undefined)) {
+    read.fail(path, 'needs exactly one of matchName and matchPattern');
+    return;
+  }
+  const field = name === undefined ? 'matchPattern' : 'matchName';
+  const text = name ?? pattern ?? '';
+  const allowed = name === undefined ? /^[-a-zA-Z0-9_.*]+$/ : /^[-a-zA-Z0-9_.]+$/;
+  if (text.length > 255 || !allowed.test(text)) {
+    read.fail(
+      `${path}.${field}`,
+      `${JSON.stringify(text)} is not a DNS ${field === 'matchName' ? 'name' : 'pattern'} (letters, digits, - _ .${field === 'matchName' ? '' : ' *'}, at most 255)`,
+    );
+  }
+}
+
+function checkPorts(context: ItemContext, name: string, ports: readonly unknown[], path: string): void {
+  if (ports.length === 0) context.read.fail(path, 'L7 rules need ports');
+  for (const port of ports) {
+    const { protocol, endPort } = (port ?? {}) as { protocol?: unknown; endPort?: unknown };
+    const text = typeof protocol === 'string' && protocol !== '' ? protocol.toUpperCase() : 'ANY';
+    if (name === 'dns' && typeof endPort === 'number' && endPort > 0) {
+      context.read.fail(path, 'DNS rules cannot be combined with a port range');
+    }
+    const fits =
+      name === 'dns'
+        ? ['TCP', 'UDP', 'ANY'].includes(text)
+        : text === 'TCP' || (text === 'ANY' && protocol === undefined);
+    if (!fits)
+      context.read.fail(
+        path,
+        `${name} rules need protocol ${name === 'dns' ? 'TCP, UDP or ANY' : 'TCP'}, not ${text}`,
+      );
+  }
+}
