@@ -1,17 +1,27 @@
 // Jest projects by what a test needs: nothing, a kernel with root, or a whole cluster.
+const swc = (parser) => [
+  '@swc/jest',
+  { jsc: { parser, target: 'es2022' }, module: { type: 'commonjs' }, sourceMaps: 'inline' },
+];
 const transform = {
-  '^.+\\.ts$': [
-    '@swc/jest',
-    { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'commonjs' }, sourceMaps: 'inline' },
-  ],
+  '^.+\\.ts$': swc({ syntax: 'typescript' }),
+  '^.+\\.m?js$': swc({ syntax: 'ecmascript' }),
 };
+
 const common = {
   rootDir: import.meta.dirname,
+  roots: ['<rootDir>/apps', '<rootDir>/libs', '<rootDir>/tools'],
   transform,
+  // Walks the tree itself: the end of find(1) is sometimes missed, and the run then waits for ever.
+  haste: { forceNodeFilesystemAPI: true },
   testEnvironment: 'node',
-  testEnvironmentOptions: { customExportConditions: ['@cilium-ts/source', 'node', 'node-addons', 'require', 'default'] },
+  testEnvironmentOptions: {
+    customExportConditions: ['@cilium-ts/source', 'node', 'node-addons', 'require', 'default'],
+  },
   moduleNameMapper: {},
-  transformIgnorePatterns: ['/node_modules/(?!(@nats-io|commander|@bufbuild)/)'],
+  transformIgnorePatterns: [
+    '/node_modules/(?!(@nats-io|commander|@bufbuild|@opentelemetry)/)',
+  ],
   modulePathIgnorePatterns: ['<rootDir>/dist', '<rootDir>/.sandbox', '<rootDir>/tools/tidy/fixtures'],
 };
 export default {

@@ -1,6 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Image layers as folders: what deploy/images copies into real images, and what the sandbox lays over the machine's root.
-import { chmodSync, copyFileSync, existsSync, linkSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 
 const LIBRARY = 'usr/lib/cilium-ts';
@@ -8,7 +17,12 @@ const LIBRARY = 'usr/lib/cilium-ts';
 // Image -> commands (name -> bundle), and files (target -> source).
 const IMAGES = {
   agent: {
-    commands: { 'cilium-agent': 'agent', cilium: 'cilium-cli', 'cilium-dbg': 'cilium-cli', hubble: 'hubble-cli' },
+    commands: {
+      'cilium-agent': 'agent',
+      cilium: 'cilium-cli',
+      'cilium-dbg': 'cilium-cli',
+      hubble: 'hubble-cli',
+    },
     folders: ['bpf', 'native'],
     files: { [`${LIBRARY}/bin/cilium-cni`]: 'dist/bin/cilium-cni' },
   },
@@ -29,13 +43,15 @@ export function layImages() {
     for (const [command, bundle] of Object.entries(commands)) addCommand(base, command, bundle);
     if (Object.keys(commands).length > 0) place(realNode(), `${base}/${LIBRARY}/node`);
     for (const folder of folders) addFolder(base, folder);
-    for (const [target, source] of Object.entries(files)) if (existsSync(source)) place(source, `${base}/${target}`);
+    for (const [target, source] of Object.entries(files))
+      if (existsSync(source)) place(source, `${base}/${target}`);
   }
 }
 
 function addCommand(base, command, bundle) {
   for (const suffix of ['.cjs', '.cjs.map']) {
-    if (existsSync(`dist/apps/${bundle}${suffix}`)) place(`dist/apps/${bundle}${suffix}`, `${base}/${LIBRARY}/apps/${bundle}${suffix}`);
+    if (existsSync(`dist/apps/${bundle}${suffix}`))
+      place(`dist/apps/${bundle}${suffix}`, `${base}/${LIBRARY}/apps/${bundle}${suffix}`);
   }
   const script = `${base}/usr/bin/${command}`;
   mkdirSync(path.dirname(script), { recursive: true });

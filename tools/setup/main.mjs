@@ -15,15 +15,22 @@ const COMMANDS = {
   start: ['dist/apps/sandbox.cjs', 'start'],
   stop: ['dist/apps/sandbox.cjs', 'stop'],
   test: ['tools/setup/test.mjs'],
-  bench: ['--conditions=@cilium-ts/source', '--disable-warning=ExperimentalWarning', 'tools/bench/src/main.ts'],
+  bench: [
+    '--conditions=@cilium-ts/source',
+    '--disable-warning=ExperimentalWarning',
+    'tools/bench/src/main.ts',
+  ],
 };
 
 const [flag, command, ...rest] = process.argv.slice(2);
 if (flag !== undefined && (flag !== '--then' || !(command in COMMANDS))) {
-  fail(`unknown arguments: ${process.argv.slice(2).join(' ')}; allowed: --then ${Object.keys(COMMANDS).join('|')}`);
+  fail(
+    `unknown arguments: ${process.argv.slice(2).join(' ')}; allowed: --then ${Object.keys(COMMANDS).join('|')}`,
+  );
 }
 if (process.platform !== 'linux') fail(`this needs Linux, not ${process.platform}`);
-if (Number(process.versions.node.split('.')[0]) < 20) fail(`this needs Node 20 or newer, not ${process.version}`);
+if (Number(process.versions.node.split('.')[0]) < 20)
+  fail(`this needs Node 20 or newer, not ${process.version}`);
 
 process.chdir(root);
 process.env.PATH = `${path.join(root, 'node_modules/.bin')}:${toolsDirectory}:${process.env.PATH}`;
@@ -44,5 +51,6 @@ if (command && COMMANDS[command].length > 0) {
 
 function run(program, args) {
   const result = spawnSync(program, args, { stdio: ['ignore', 'inherit', 'inherit'] });
-  if (result.status !== 0) fail(`${path.basename(program)} ${args.join(' ')} failed (${result.status ?? result.signal})`);
+  if (result.status !== 0)
+    fail(`${path.basename(program)} ${args.join(' ')} failed (${result.status ?? result.signal})`);
 }

@@ -8,7 +8,9 @@ import { fail, root } from './progress.mjs';
 const stamp = path.join(root, 'node_modules/.cilium-ts-lock');
 
 export function installNpmPackages() {
-  const lock = createHash('sha256').update(readFileSync(path.join(root, 'package-lock.json'))).digest('hex');
+  const lock = createHash('sha256')
+    .update(readFileSync(path.join(root, 'package-lock.json')))
+    .digest('hex');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock && existsSync(pinnedNode())) return undefined;
   const result = spawnSync('npm', ['ci', '--ignore-scripts', '--no-progress', '--loglevel=error'], {
     cwd: root,

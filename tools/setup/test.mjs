@@ -19,5 +19,6 @@ for (const part of wanted.length > 0 ? wanted : PARTS) {
   results.push({ part, ok: result.status === 0, seconds: (Date.now() - start) / 1000 });
 }
 console.log('');
-for (const { part, ok, seconds } of results) console.log(`${ok ? 'ok    ' : 'FAILED'} ${part.padEnd(14)} ${seconds.toFixed(1)} s`);
+for (const { part, ok, seconds } of results)
+  console.log(`${ok ? 'ok    ' : 'FAILED'} ${part.padEnd(14)} ${seconds.toFixed(1)} s`);
 process.exit(results.every(({ ok }) => ok) ? 0 : 1);
