@@ -20,6 +20,14 @@ export interface EventSubject extends KubeObject {
   kind: string;
 }
 
+interface Occurrence {
+  readonly subject: EventSubject;
+  readonly type: 'Normal' | 'Warning';
+  readonly reason: string;
+  readonly message: string;
+  readonly fieldPath: string | undefined;
+}
+
 interface Known {
   readonly name: string;
   readonly namespace: string;
@@ -65,7 +73,7 @@ export class EventRecorder {
     const entry = known;
     const count = entry.count;
     entry.chain = entry.chain
-      .then(() => this.#write(entry, count, now, subject, type, reason, message, fieldPath))
+      .then(() => this.#write(entry, count, now, { subject, type, reason, message, fieldPath }))
       .catch((error: unknown) => {
         this.#known.delete(key);
         this.#log.debug({ reason, subject: name, error: errorMessage(error) }, 'event not written');
@@ -84,16 +92,7 @@ export class EventRecorder {
     }
   }
 
-  async #write(
-    known: Known,
-    count: number,
-    now: string,
-    subject: EventSubject,
-    type: string,
-    reason: string,
-    message: string,
-    fieldPath: string | undefined,
-  ): Promise<void> {
+  async #write(known: Known, count: number, now: string, occurrence: Occurrence): Promise<void> {
     const { client, component, host } = this.#options;
     if (count > 1) {
       if (count < known.count) return; // a later write in the chain carries the newer count
@@ -104,6 +103,7 @@ export class EventRecorder {
         if (!isNotFound(error)) throw error;
       }
     }
+    const { subject, type, reason, message, fieldPath } = occurrence;
     const { metadata } = subject;
     await client.create(EVENTS, {
       metadata: { name: known.name, namespace: known.namespace },

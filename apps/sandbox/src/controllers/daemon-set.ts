@@ -115,7 +115,7 @@ function nodeOf(pod: Pod): string | undefined {
 async function syncDaemonSet(context: Context, key: string): Promise<number | void> {
   const set = context.daemonSets.store.get(key);
   if (!set?.spec) return;
-  const pods = await claim(context, context.pods, PODS, DAEMON_SETS, set, set.spec.selector);
+  const pods = await claim(context, context.pods, PODS, DAEMON_SETS, set);
   if (set.metadata.deletionTimestamp !== undefined) return;
   const revisions = await ensureRevision(context, DAEMON_SETS, set);
   const wanted = new Set(

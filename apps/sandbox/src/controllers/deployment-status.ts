@@ -16,15 +16,20 @@ interface Totals {
   readonly available: number;
 }
 
-/** The status as `kubectl get`, `rollout status` and `wait` read it. `observed` is the generation acted upon. */
-export function deploymentStatus(
-  deployment: Deployment,
-  sets: readonly ReplicaSet[],
-  fresh: ReplicaSet | undefined,
-  bounds: { surge: number; unavailable: number },
-  observed: number | undefined,
-  now = new Date(),
-): StatusResult {
+export interface StatusInput {
+  readonly deployment: Deployment;
+  /** All replica sets of the deployment. */
+  readonly sets: readonly ReplicaSet[];
+  /** The one of the present template. */
+  readonly fresh: ReplicaSet | undefined;
+  readonly bounds: { readonly surge: number; readonly unavailable: number };
+  /** The generation acted upon. */
+  readonly observed: number | undefined;
+}
+
+/** The status as `kubectl get`, `rollout status` and `wait` read it. */
+export function deploymentStatus(input: StatusInput, now = new Date()): StatusResult {
+  const { deployment, sets, fresh, bounds, observed } = input;
   const sum = (pick: (set: ReplicaSet) => number | undefined): number =>
     sets.reduce((total, set) => total + (pick(set) ?? 0), 0);
   const totals: Totals = {
@@ -60,23 +65,17 @@ function find(deployment: Deployment, type: string): DeploymentCondition | undef
   return deployment.status?.conditions?.find((condition) => condition.type === type);
 }
 
-function condition(
-  old: DeploymentCondition | undefined,
-  type: string,
-  status: string,
-  reason: string,
-  message: string,
-  now: Date,
-): DeploymentCondition {
-  if (old?.status === status && old.reason === reason && old.message === message) return old;
+type Claim = Pick<DeploymentCondition, 'type' | 'status' | 'reason' | 'message'>;
+
+/** The condition that says so; the old one where it said the same. */
+function condition(old: DeploymentCondition | undefined, claim: Claim, now: Date): DeploymentCondition {
+  if (old?.status === claim.status && old.reason === claim.reason && old.message === claim.message)
+    return old;
   const time = now.toISOString().replace(/\.\d+Z$/, 'Z');
   return {
-    type,
-    status,
-    reason,
-    message,
+    ...claim,
     lastUpdateTime: time,
-    lastTransitionTime: old?.status === status ? old.lastTransitionTime : time,
+    lastTransitionTime: old?.status === claim.status ? old.lastTransitionTime : time,
   };
 }
 
@@ -89,23 +88,14 @@ function availableCondition(
   const replicas = deployment.spec!.replicas ?? 1;
   const unavailable = deployment.spec!.strategy?.type === 'Recreate' ? 0 : bounds.unavailable;
   const old = find(deployment, 'Available');
-  return totals.available >= replicas - unavailable
-    ? condition(
-        old,
-        'Available',
-        'True',
-        'MinimumReplicasAvailable',
-        'Deployment has minimum availability.',
-        now,
-      )
-    : condition(
-        old,
-        'Available',
-        'False',
-        'MinimumReplicasUnavailable',
-        'Deployment does not have minimum availability.',
-        now,
-      );
+  const enough = totals.available >= replicas - unavailable;
+  const claim = {
+    type: 'Available',
+    status: enough ? 'True' : 'False',
+    reason: enough ? 'MinimumReplicasAvailable' : 'MinimumReplicasUnavailable',
+    message: `Deployment ${enough ? 'has' : 'does not have'} minimum availability.`,
+  };
+  return condition(old, claim, now);
 }
 
 function progressingCondition(
@@ -117,7 +107,7 @@ function progressingCondition(
 ): DeploymentCondition {
   const old = find(deployment, 'Progressing');
   const make = (status: string, reason: string, message: string): DeploymentCondition =>
-    condition(old, 'Progressing', status, reason, message, now);
+    condition(old, { type: 'Progressing', status, reason, message }, now);
   if (deployment.spec!.paused) {
     return make('Unknown', 'DeploymentPaused', 'Deployment is paused');
   }

@@ -64,14 +64,7 @@ async function syncDeployment(context: Context, key: string): Promise<number | v
   const deployment = context.deployments.store.get(key);
   if (!deployment?.spec) return;
   if (Object.keys(deployment.spec.selector).length === 0) return;
-  const sets = await claim(
-    context,
-    context.replicaSets,
-    REPLICA_SETS,
-    DEPLOYMENTS,
-    deployment,
-    deployment.spec.selector,
-  );
+  const sets = await claim(context, context.replicaSets, REPLICA_SETS, DEPLOYMENTS, deployment);
   sets.sort((a, b) => age(a) - age(b) || revisionOf(a) - revisionOf(b));
   if (deployment.metadata.deletionTimestamp === undefined) {
     const fresh = await ensureFreshSet(context, deployment, sets);
@@ -338,13 +331,13 @@ async function writeStatus(context: Context, seen: Deployment): Promise<number |
   const deployment = context.deployments.store.get(keyOf(seen)) ?? seen;
   const sets = context.replicaSets.ownedBy(deployment.metadata.uid);
   const fresh = findFreshSet(deployment, sets);
-  const { status, recheckMs } = deploymentStatus(
+  const { status, recheckMs } = deploymentStatus({
     deployment,
     sets,
     fresh,
-    boundsOf(deployment),
-    seen.metadata.generation,
-  );
+    bounds: boundsOf(deployment),
+    observed: seen.metadata.generation,
+  });
   if (!sameJson(status, deployment.status)) {
     await context.client.replaceStatus(DEPLOYMENTS, { ...deployment, status });
   }

@@ -129,6 +129,9 @@ export async function deletePods(
   );
 }
 
+/** A workload whose pods a selector names. */
+type Selecting = KubeObject & { spec?: { selector?: LabelSelector | undefined } | undefined };
+
 /**
  * The objects that `owner` controls, after taking in matching orphans and letting go what its selector no longer matches.
  */
@@ -137,9 +140,9 @@ export async function claim<T extends KubeObject>(
   view: View<T>,
   target: ResourceRef<T>,
   ref: ResourceRef,
-  owner: KubeObject,
-  selector: LabelSelector | undefined,
+  owner: Selecting,
 ): Promise<T[]> {
+  const selector = owner.spec?.selector;
   const owned: T[] = [];
   for (const object of view.ownedBy(owner.metadata.uid)) {
     if (matchesSelector(selector, object.metadata.labels)) owned.push(object);

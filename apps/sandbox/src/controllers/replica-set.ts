@@ -32,7 +32,7 @@ export function replicaSetController(context: Context): Controller {
 async function syncReplicaSet(context: Context, key: string): Promise<number | void> {
   const set = context.replicaSets.store.get(key);
   if (!set?.spec) return;
-  const pods = await claim(context, context.pods, PODS, REPLICA_SETS, set, set.spec.selector);
+  const pods = await claim(context, context.pods, PODS, REPLICA_SETS, set);
   let failure: unknown;
   if (set.metadata.deletionTimestamp === undefined) {
     try {

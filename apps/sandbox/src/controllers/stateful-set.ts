@@ -63,7 +63,7 @@ function labelOf(pod: Pod): string {
 async function syncStatefulSet(context: Context, key: string): Promise<number | void> {
   const set = context.statefulSets.store.get(key);
   if (!set?.spec) return;
-  await claim(context, context.pods, PODS, STATEFUL_SETS, set, set.spec.selector);
+  await claim(context, context.pods, PODS, STATEFUL_SETS, set);
   if (set.metadata.deletionTimestamp !== undefined) return;
   if ((set.spec.volumeClaimTemplates?.length ?? 0) > 0) {
     const message =
@@ -137,29 +137,33 @@ async function step(
     }
     if (!parallel) return;
   }
-  if (!onDelete) await replaceOld(context, set, wanted, revisions.hash, partition, allHealthy, healthy);
+  if (onDelete) return;
+  const upgradable = wanted.filter(([ordinal]) => ordinal >= partition).sort((a, b) => b[0] - a[0]);
+  const next = nextToReplace(
+    upgradable.map(([, pod]) => pod),
+    revisions.hash,
+    allHealthy,
+    healthy,
+  );
+  if (next) await deletePods(context, STATEFUL_SETS, set, [next]);
 }
 
 /** From the highest ordinal down, one at a time; a pod that is broken and old is replaced without waiting for others. */
-async function replaceOld(
-  context: Context,
-  set: StatefulSet,
-  pods: readonly (readonly [number, Pod])[],
+function nextToReplace(
+  highestFirst: readonly Pod[],
   hash: string,
-  partition: number,
   allHealthy: boolean,
   healthy: (pod: Pod) => boolean,
-): Promise<void> {
-  for (const [ordinal, pod] of [...pods].sort((a, b) => b[0] - a[0])) {
-    if (ordinal < partition) return;
+): Pod | undefined {
+  for (const pod of highestFirst) {
     if (labelOf(pod) === hash) {
-      if (!healthy(pod)) return;
+      if (!healthy(pod)) return undefined;
       continue;
     }
-    if (pod.metadata.deletionTimestamp !== undefined) return;
-    if (allHealthy || !healthy(pod)) await deletePods(context, STATEFUL_SETS, set, [pod]);
-    return;
+    if (pod.metadata.deletionTimestamp !== undefined) return undefined;
+    return allHealthy || !healthy(pod) ? pod : undefined;
   }
+  return undefined;
 }
 
 async function writeStatus(
