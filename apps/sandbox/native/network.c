@@ -140,6 +140,8 @@ int cmd_dial(int argc, char **argv)
 		die_errno("dial tcp %s port %s", argv[1], argv[2]);
 	if (argc > 4)
 		return 0;
+	/* Only now is it known that somebody listens. */
+	write_all(2, "connected\n", 10);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	join_streams(0, 1, fd, true);
 	return 0;

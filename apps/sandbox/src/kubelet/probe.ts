@@ -12,7 +12,7 @@ export interface ProbeTarget {
   readonly podIp: string;
   /** Number of a named container port. */
   port(wanted: number | string): number;
-  dial(host: string, port: number, timeoutMs: number): Duplex;
+  dial(host: string, port: number, timeoutMs: number): Promise<Duplex>;
   probeTcp(host: string, port: number, timeoutMs: number): Promise<void>;
   /** Exit code and output of a command in the container. */
   exec(
@@ -49,7 +49,7 @@ async function probeExec(
 }
 
 /** One GET from the node; also the handler of lifecycle hooks. */
-export function probeHttp(
+export async function probeHttp(
   get: NonNullable<Probe['httpGet']>,
   target: ProbeTarget,
   timeoutMs: number,
@@ -65,14 +65,18 @@ export function probeHttp(
   for (const { name, value } of get.httpHeaders ?? []) headers[name.toLowerCase()] = value;
   headers['host'] ??= `${host.includes(':') ? `[${host}]` : host}:${port}`;
   const path = get.path ? (get.path.startsWith('/') ? get.path : `/${get.path}`) : '/';
-  const raw = target.dial(host, port, timeoutMs);
+  const began = performance.now();
+  const raw = await target
+    .dial(host, port, timeoutMs)
+    .catch((error: Error) => Promise.reject(new Error(`Get "${path}": ${error.message}`)));
+  const leftMs = Math.max(timeoutMs - (performance.now() - began), 1);
   return new Promise((resolve) => {
     const finish = (result: string | undefined): void => {
       clearTimeout(timer);
       raw.destroy();
       resolve(result);
     };
-    const timer = setTimeout(() => finish(`Get "${path}": no answer within ${timeoutMs} ms`), timeoutMs);
+    const timer = setTimeout(() => finish(`Get "${path}": no answer within ${timeoutMs} ms`), leftMs);
     raw.on('error', (error) => finish(`Get "${path}": ${error.message}`));
     const stream = secure ? connectTls({ socket: raw, rejectUnauthorized: false }) : raw;
     if (secure) stream.on('error', (error) => finish(`Get "${path}": ${error.message}`));
@@ -96,12 +100,12 @@ function healthRequest(service: string): Buffer {
 }
 
 /** grpc.health.v1.Health/Check; SERVING is field 1 with value 1. */
-function probeGrpc(
+async function probeGrpc(
   grpc: { readonly port: number; readonly service?: string | undefined },
   target: ProbeTarget,
   timeoutMs: number,
 ): Promise<string | undefined> {
-  const raw = target.dial(target.podIp, grpc.port, timeoutMs);
+  const raw = await target.dial(target.podIp, grpc.port, timeoutMs);
   return new Promise((resolve) => {
     const session = connectHttp2('http://probe', { createConnection: () => raw });
     const finish = (result: string | undefined): void => {

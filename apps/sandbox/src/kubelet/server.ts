@@ -26,6 +26,7 @@ class Refusal extends Error {
 }
 
 const FIRST_SIZE_WAIT_MS = 150;
+const MAX_URL_BYTES = 4 * 1024 * 1024;
 
 /** The kubelet's own HTTP server, on a unix socket: exec, attach, port-forward and logs, with the kubelet's paths. */
 export class KubeletServer {
@@ -39,7 +40,11 @@ export class KubeletServer {
     this.#pods = pods;
     this.#runtime = runtime;
     this.#log = log;
-    this.#server = createServer((request, response) => void this.#answer(request, response));
+    // Commands are arguments of the URL, and may be long.
+    this.#server = createServer(
+      { maxHeaderSize: MAX_URL_BYTES },
+      (request, response) => void this.#answer(request, response),
+    );
     this.#server.on('upgrade', (request, socket, head) => void this.#upgrade(request, socket, head));
     this.#server.on('connection', (socket) => {
       this.#sockets.add(socket);
@@ -114,16 +119,12 @@ export class KubeletServer {
   #portForward(pod: PodWorker, request: IncomingMessage, socket: Duplex, head: Buffer): void {
     servePortForward(request, socket, head, async (port) => {
       const netns = pod.netnsPath;
-      // A look first, so that a refusal is an error of the connection and not its silent end.
-      const host = await Promise.any(
-        ['127.0.0.1', '::1'].map(async (address) => {
-          await this.#runtime.probeTcp(netns, address, port, 5000);
-          return address;
-        }),
-      ).catch((error: AggregateError) => {
-        throw error.errors[0] as Error;
-      });
-      return this.#runtime.dial(netns, host, port, 5000);
+      // Servers that listen on one of the two loopback addresses only are reached all the same.
+      try {
+        return await this.#runtime.dial(netns, '127.0.0.1', port, 5000);
+      } catch (error) {
+        return this.#runtime.dial(netns, '::1', port, 5000).catch(() => Promise.reject(error as Error));
+      }
     });
   }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess, type ChildProcessByStdio } from 'node:child_process';
 import { Duplex, type Readable, type Writable } from 'node:stream';
 import { AppError } from '@cilium-ts/base';
 import {
@@ -143,35 +143,21 @@ export class Runtime {
     };
   }
 
-  /** A TCP connection from a network namespace; errors (refused, timed out) arrive on the stream. */
-  dial(netns: string, host: string, port: number, timeoutMs: number): Duplex {
+  /** A TCP connection from a network namespace. @throws AppError `runtime` with the reason */
+  dial(netns: string, host: string, port: number, timeoutMs: number): Promise<Duplex> {
     const child = spawn(this.binary, ['dial', netns, host, String(port), String(timeoutMs)], {
       stdio: ['pipe', 'pipe', 'pipe'],
     });
-    let complaint = '';
-    child.stderr.on('data', (chunk: Buffer) => (complaint += chunk.toString()));
-    child.stdin.on('error', () => undefined);
-    const duplex = new Duplex({
-      read: () => void child.stdout.resume(),
-      write: (chunk: Buffer, _encoding, done) => {
-        if (child.stdin.write(chunk)) done();
-        else child.stdin.once('drain', () => done());
-      },
-      final: (done) => void child.stdin.end(() => done()),
-      destroy: (error, done) => {
-        child.kill('SIGKILL');
-        done(error);
-      },
+    const duplex = childStream(child);
+    return new Promise((resolve, reject) => {
+      let said = '';
+      child.stderr.on('data', (chunk: Buffer) => {
+        said += chunk.toString();
+        if (said.startsWith('connected\n')) resolve(duplex);
+      });
+      child.on('error', (error) => reject(failure(error.message)));
+      child.on('close', () => reject(failure(said.trim() || 'the connection ended early')));
     });
-    child.stdout.on('data', (chunk: Buffer) => {
-      if (!duplex.push(chunk)) child.stdout.pause();
-    });
-    child.on('error', (error) => duplex.destroy(error));
-    child.on('close', (code) => {
-      if (code !== 0 && complaint) duplex.destroy(failure(complaint.trim()));
-      else duplex.push(null);
-    });
-    return duplex;
   }
 
   /** Resolves when a TCP connection can be opened. @throws AppError `runtime` with the reason */
@@ -187,6 +173,32 @@ export class Runtime {
     }
     return result.stdout.trim();
   }
+}
+
+/** The standard streams of a child as one stream; destroying it ends the child. */
+function childStream(child: ChildProcessByStdio<Writable, Readable, Readable>): Duplex {
+  child.stdin.on('error', () => undefined);
+  const duplex = new Duplex({
+    read: () => void child.stdout.resume(),
+    write: (chunk: Buffer, _encoding, done) => {
+      if (child.stdin.write(chunk)) done();
+      else child.stdin.once('drain', () => done());
+    },
+    final: (done) => void child.stdin.end(() => done()),
+    destroy: (error, done) => {
+      child.kill('SIGKILL');
+      done(error);
+    },
+  });
+  child.stdout.on('data', (chunk: Buffer) => {
+    if (!duplex.push(chunk)) child.stdout.pause();
+  });
+  child.on('close', () => {
+    duplex.push(null);
+    // A writer that waits for room would wait for ever.
+    child.stdin.destroy();
+  });
+  return duplex;
 }
 
 function collect(child: ChildProcess, input: string | Buffer): Promise<ProgramResult> {
