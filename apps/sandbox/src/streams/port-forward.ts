@@ -10,10 +10,13 @@ export type ConnectToPort = (port: number) => Promise<Duplex>;
 const TUNNEL = 'SPDY/3.1+portforward.k8s.io';
 const STREAM_PROTOCOL = 'portforward.k8s.io';
 
+/** The real name holds a slash, which `ws` refuses in requests but not in its answer. */
+const TUNNEL_ALIAS = 'spdy-tunnel';
+
 const upgrader = new WebSocketServer({
   noServer: true,
   perMessageDeflate: false,
-  handleProtocols: (offered) => (offered.has(TUNNEL) ? TUNNEL : false),
+  handleProtocols: (offered) => (offered.has(TUNNEL_ALIAS) ? TUNNEL : false),
 });
 
 /**
@@ -29,6 +32,7 @@ export function servePortForward(
   const upgrade = String(request.headers.upgrade ?? '').toLowerCase();
   const protocols = String(request.headers['sec-websocket-protocol'] ?? '');
   if (upgrade === 'websocket' && protocols.includes(TUNNEL)) {
+    request.headers['sec-websocket-protocol'] = TUNNEL_ALIAS;
     upgrader.handleUpgrade(request, socket, head, (ws) => {
       const stream = createWebSocketStream(ws);
       serveStreams(stream, connect);
