@@ -168,7 +168,8 @@ export class SpdyConnection {
 
   /** A header block with no headers, as a stored block of the connection's one zlib stream. */
   private emptyHeaders(): Buffer {
-    const stored = Buffer.from([0x00, 0x04, 0x00, 0xfb, 0xff, 0, 0, 0, 0]);
+    // The empty block at the end is what a flush leaves; readers hand out what came before only when they see it.
+    const stored = Buffer.from([0x00, 0x04, 0x00, 0xfb, 0xff, 0, 0, 0, 0, 0x00, 0x00, 0x00, 0xff, 0xff]);
     if (this.repliedBefore) return stored;
     this.repliedBefore = true;
     // zlib head with the preset-dictionary bit and the dictionary's Adler-32.
