@@ -82,7 +82,7 @@ export async function start(
     return 1;
   } finally {
     abort.abort();
-    if (!isBackground) console.log('removing the sandbox');
+    if (!isBackground && sandbox.holdsMachine) console.log('removing the sandbox');
     await sandbox.stop();
   }
 }

@@ -70,6 +70,11 @@ export class Sandbox {
     this.failure.catch(() => undefined);
   }
 
+  /** False where another sandbox was found running. */
+  get holdsMachine(): boolean {
+    return this.#lock !== undefined;
+  }
+
   get kubeconfig(): string {
     return `${this.layout.stateDir}/kubeconfig`;
   }
