@@ -37,15 +37,16 @@ inline_fn int arrive(struct __sk_buff *skb, struct run *r)
 SEC("tc")
 int cil_from_netdev(struct __sk_buff *skb)
 {
-	struct run r;
+	struct run *r = run_start(DIR_INGRESS, FILE_BPF_HOST);
 	int result;
 
-	run_start(&r, DIR_INGRESS, FILE_BPF_HOST);
-	result = parse_packet(skb, &r.packet);
+	if (!r)
+		return TC_ACT_SHOT;
+	result = parse_packet(skb, &r->packet);
 	if (result != PARSE_OK)
 		return TC_ACT_OK;
-	result = arrive(skb, &r);
-	return unlikely(result < 0) ? drop(skb, &r, result) : result;
+	result = arrive(skb, r);
+	return unlikely(result < 0) ? drop(skb, r, result) : result;
 }
 
 inline_fn int depart(struct __sk_buff *skb, struct run *r)
@@ -71,17 +72,18 @@ inline_fn int depart(struct __sk_buff *skb, struct run *r)
 SEC("tc")
 int cil_to_netdev(struct __sk_buff *skb)
 {
-	struct run r;
+	struct run *r = run_start(DIR_EGRESS, FILE_BPF_HOST);
 	int result;
 
 	if (!has(MASQUERADES))
 		return TC_ACT_OK;
-	run_start(&r, DIR_EGRESS, FILE_BPF_HOST);
-	result = parse_packet(skb, &r.packet);
+	if (!r)
+		return TC_ACT_SHOT;
+	result = parse_packet(skb, &r->packet);
 	if (result != PARSE_OK)
 		return TC_ACT_OK;
-	result = depart(skb, &r);
-	return unlikely(result < 0) ? drop(skb, &r, result) : result;
+	result = depart(skb, r);
+	return unlikely(result < 0) ? drop(skb, r, result) : result;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -97,18 +97,19 @@ inline_fn int leave_pod(struct __sk_buff *skb, struct run *r)
 SEC("tc")
 int cil_from_container(struct __sk_buff *skb)
 {
-	struct run r;
+	struct run *r = run_start(DIR_EGRESS, FILE_BPF_LXC);
 	int result;
 
-	run_start(&r, DIR_EGRESS, FILE_BPF_LXC);
-	result = parse_packet(skb, &r.packet);
+	if (!r)
+		return TC_ACT_SHOT;
+	result = parse_packet(skb, &r->packet);
 	if (result == PARSE_LINK)
 		return TC_ACT_OK;
 	if (unlikely(result == PARSE_OTHER))
 		result = LXC_FAIL(DROP_UNSUPPORTED_L3);
 	else if (likely(result == PARSE_OK))
-		result = leave_pod(skb, &r);
-	return unlikely(result < 0) ? drop(skb, &r, result) : result;
+		result = leave_pod(skb, r);
+	return unlikely(result < 0) ? drop(skb, r, result) : result;
 }
 
 inline_fn int enter_pod(struct __sk_buff *skb, struct run *r)
@@ -127,18 +128,19 @@ inline_fn int enter_pod(struct __sk_buff *skb, struct run *r)
 SEC("tc")
 int cil_to_container(struct __sk_buff *skb)
 {
-	struct run r;
+	struct run *r = run_start(DIR_INGRESS, FILE_BPF_LXC);
 	int result;
 
-	run_start(&r, DIR_INGRESS, FILE_BPF_LXC);
-	result = parse_packet(skb, &r.packet);
+	if (!r)
+		return TC_ACT_SHOT;
+	result = parse_packet(skb, &r->packet);
 	if (result == PARSE_LINK)
 		return TC_ACT_OK;
 	if (unlikely(result == PARSE_OTHER))
 		result = LXC_FAIL(DROP_UNSUPPORTED_L3);
 	else if (likely(result == PARSE_OK))
-		result = enter_pod(skb, &r);
-	return unlikely(result < 0) ? drop(skb, &r, result) : result;
+		result = enter_pod(skb, r);
+	return unlikely(result < 0) ? drop(skb, r, result) : result;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -171,7 +171,10 @@ subprogram int ct_create(struct run *r, struct flow *f, __u32 ok, __u32 bytes)
 {
 	struct packet *p = &r->packet;
 	bool tcp = p->protocol == IPPROTO_TCP;
-	struct ct_entry entry = {
+	struct ct_entry *entry = &r->entry;
+	long error;
+
+	*entry = (struct ct_entry){
 		.expires = r->now + (tcp ? config.ct_tcp_syn : config.ct_any),
 		.flags = ok | (f->from_high ? CT_ORIGIN_HIGH : 0),
 		.tcp_flags_origin = p->tcp_flags,
@@ -184,8 +187,8 @@ subprogram int ct_create(struct run *r, struct flow *f, __u32 ok, __u32 bytes)
 		.packets_origin = 1,
 		.bytes_origin = bytes,
 	};
-	long error = tcp ? bpf_map_update_elem(&cilium_ct_half_open, &f->key, &entry, BPF_ANY) :
-			   bpf_map_update_elem(&cilium_ct_any_global, &f->key, &entry, BPF_ANY);
+	error = tcp ? bpf_map_update_elem(&cilium_ct_half_open, &f->key, entry, BPF_ANY) :
+		      bpf_map_update_elem(&cilium_ct_any_global, &f->key, entry, BPF_ANY);
 
 	return error ? CT_FAIL(DROP_CT_INSERTION_FAILED) : 0;
 }

@@ -32,8 +32,9 @@ inline_fn bool choice_holds(const struct run *r, const struct ct_entry *choice, 
 	return choice->epoch_egress == service->generation;
 }
 
-inline_fn int backend_choose(struct run *r, struct ct_key *key, struct service_value *service, struct ct_entry *choice)
+inline_fn int backend_choose(struct run *r, struct ct_key *key, struct service_value *service)
 {
+	struct ct_entry *choice = &r->entry;
 	struct backend_slot *slot;
 	bool tcp = r->packet.protocol == IPPROTO_TCP;
 
@@ -42,6 +43,7 @@ inline_fn int backend_choose(struct run *r, struct ct_key *key, struct service_v
 	slot = backend_pick(service);
 	if (!slot || address_is_zero(&slot->addr))
 		return LB_FAIL(DROP_NO_BACKEND);
+	*choice = (struct ct_entry){};
 	address_copy(&choice->backend, &slot->addr);
 	choice->backend_port = slot->port;
 	choice->service = service->id;
@@ -55,14 +57,14 @@ inline_fn int backend_choose(struct run *r, struct ct_key *key, struct service_v
 
 /*
  * If the destination is a service: sets r->service, and the chosen backend in `chosen`, the port as the answer.
- * 0: no service. Otherwise a failure, or 1 + port. The caller rewrites: the stack of one call chain is short.
+ * 0: no service. Otherwise a failure, or 1 + port.
  */
 subprogram int service_choose(struct run *r, struct ip_addr *chosen)
 {
 	struct packet *p = &r->packet;
 	struct service_value *service;
 	struct flow f = {};
-	struct ct_entry *known, fresh = {};
+	struct ct_entry *known;
 	int result;
 
 	if (p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP && p->protocol != IPPROTO_SCTP)
@@ -79,11 +81,11 @@ subprogram int service_choose(struct run *r, struct ip_addr *chosen)
 		address_copy(chosen, &known->backend);
 		return 1 + known->backend_port;
 	}
-	result = backend_choose(r, &f.key, service, &fresh);
+	result = backend_choose(r, &f.key, service);
 	if (result < 0)
 		return result;
-	address_copy(chosen, &fresh.backend);
-	return 1 + fresh.backend_port;
+	address_copy(chosen, &r->entry.backend);
+	return 1 + r->entry.backend_port;
 }
 
 /* 1: translated to a backend, look up the connection again. 0: no service. Or a failure. */

@@ -5,6 +5,7 @@
 #include "../maps/events.h"
 #include "../maps/metrics.h"
 #include "../maps/runtime.h"
+#include "../abi/conntrack.h"
 
 struct run {
 	struct packet packet;
@@ -25,10 +26,21 @@ struct run {
 	__u8 match_type;
 	__u8 file;
 	__u16 pad;
+	struct ct_entry entry;		/* room to write a connection or a service choice in */
 } __attribute__((aligned(8)));
 
+/*
+ * One per CPU rather than on the stack: a call chain has 512 bytes, and the verifier need not follow every byte.
+ * Programs run with bottom halves off and never inside one another, so nobody else uses it meanwhile.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct run);
+	__uint(max_entries, 1);
+} cilium_scratch SEC(".maps");
+
 #define WAKEUP_BYTES 65536
-#define CT_STATE_UNKNOWN 0
 
 subprogram void count_packet(__u32 reason_direction_file, __u32 line, __u32 bytes)
 {
@@ -62,12 +74,15 @@ struct event_record {
 	__u8 bytes[EVENT_CAPTURE_MAX];
 };
 
-/* `place`: file << 16 | line. The sequence number moves even if the ring is full: that is how losses are counted. */
+/*
+ * `place`: file << 16 | line. The sequence number moves even if the ring is full: that is how losses are counted; the
+ * map holds the number of the CPU's last event.
+ */
 subprogram int emit_event(struct __sk_buff *skb, struct run *r, __u32 type_subtype, __u32 place)
 {
 	__u32 zero = 0, captured = skb->len;
 	__u32 *sequence = bpf_map_lookup_elem(&cilium_event_seq, &zero);
-	__u32 number = sequence ? (*sequence)++ : 0;
+	__u32 number = sequence ? ++(*sequence) : 0;
 	struct event_record *event = bpf_ringbuf_reserve(&cilium_events, sizeof(*event), 0);
 	__u64 wakeup;
 
@@ -124,11 +139,14 @@ subprogram int drop(struct __sk_buff *skb, struct run *r, int code)
 
 #define TRACE(skb, r, point) emit_event(skb, r, EVENT_KIND(EVENT_TRACE, point), (r)->file << 16 | __LINE__)
 
-inline_fn void run_start(struct run *r, __u8 direction, __u8 file)
+inline_fn struct run *run_start(__u8 direction, __u8 file)
 {
 	__u32 zero = 0;
 	struct runtime_config *runtime = bpf_map_lookup_elem(&cilium_runtime, &zero);
+	struct run *r = bpf_map_lookup_elem(&cilium_scratch, &zero);
 
+	if (!r)
+		return 0;
 	r->now = now_seconds();
 	r->epoch = runtime ? (__u32)runtime->policy_epoch : 0;
 	r->audit = runtime ? runtime->audit_mode : 0;
@@ -139,8 +157,9 @@ inline_fn void run_start(struct run *r, __u8 direction, __u8 file)
 	r->endpoint = r->peer_endpoint = 0;
 	r->policy_port = 0;
 	r->direction = direction;
-	r->ct_state = CT_STATE_UNKNOWN;
+	r->ct_state = 0;
 	r->match_type = 0;
 	r->file = file;
 	r->pad = 0;
+	return r;
 }

@@ -19,7 +19,13 @@ import {
 
 describe('generated codecs', () => {
   test('ports are written in network byte order', () => {
-    const bytes = encodeValue(PolicyKeyCodec, { prefixlen: 64, identity: 7, direction: 1, protocol: 6, port: 8080 });
+    const bytes = encodeValue(PolicyKeyCodec, {
+      prefixlen: 64,
+      identity: 7,
+      direction: 1,
+      protocol: 6,
+      port: 8080,
+    });
     expect([...bytes.subarray(10)]).toEqual([0x1f, 0x90]);
     expect(PolicyKeyCodec.decode(bytes, 0).port).toBe(8080);
   });

@@ -43,7 +43,13 @@ export function parseBtf(bytes: Uint8Array): BtfType[] {
   }
   return types;
 
-  function parseType(kind: number, name: string, count: number, sizeOrType: number, body: number): [BtfType, number] {
+  function parseType(
+    kind: number,
+    name: string,
+    count: number,
+    sizeOrType: number,
+    body: number,
+  ): [BtfType, number] {
     switch (kind) {
       case 1:
         return [{ kind: 'int', name, size: sizeOrType, signed: ((u32(body) >>> 24) & 1) === 1 }, 4];
@@ -89,7 +95,10 @@ export function parseBtf(bytes: Uint8Array): BtfType[] {
   }
 
   function enumValues(count: number, body: number): { name: string; value: number }[] {
-    return range(count, (i) => ({ name: cString(strings, u32(body + 8 * i)), value: view.getInt32(body + 8 * i + 4, true) }));
+    return range(count, (i) => ({
+      name: cString(strings, u32(body + 8 * i)),
+      value: view.getInt32(body + 8 * i + 4, true),
+    }));
   }
 }
 

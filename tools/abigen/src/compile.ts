@@ -63,7 +63,18 @@ export function compileLayout(clang: string, bpfDir: string, declarations: Decla
     const machine = { x64: 'x86_64', arm64: 'aarch64' }[process.arch as 'x64' | 'arm64'] ?? process.arch;
     execFileSync(
       clang,
-      ['-O2', '-g', '-target', 'bpf', '-mcpu=v3', `-I/usr/include/${machine}-linux-gnu`, '-c', source, '-o', object],
+      [
+        '-O2',
+        '-g',
+        '-target',
+        'bpf',
+        '-mcpu=v3',
+        `-I/usr/include/${machine}-linux-gnu`,
+        '-c',
+        source,
+        '-o',
+        object,
+      ],
       { stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' },
     );
     return readFileSync(object);

@@ -51,7 +51,8 @@ export function emitIndex(layout: Layout): string {
   const structs = layout.structs.map((struct) => pascalCase(struct.name));
   const enums = layout.enums.map((enumeration) => pascalCase(enumeration.name));
   const maps = layout.maps.flatMap((map) => (map.inner ? [map, map.inner] : [map]));
-  const from = (file: string, names: string[]): string => `export { ${names.join(', ')} } from './${file}.ts';`;
+  const from = (file: string, names: string[]): string =>
+    `export { ${names.join(', ')} } from './${file}.ts';`;
   return [
     LICENSE,
     NOTICE,
@@ -67,9 +68,18 @@ export function emitIndex(layout: Layout): string {
     ]),
     from('bytes', ['readAddress', 'readBe16', 'readMac', 'readU16', 'readU32', 'readU64']),
     from('generated/layout-hash', ['LAYOUT_HASH']),
-    from('generated/enums', enums.flatMap((name) => [name, `${name}Names`])),
-    from('generated/structs', structs.flatMap((name) => [`${name}Codec`, `type ${name}`])),
-    from('generated/offsets', structs.map((name) => `${name}Offsets`)),
+    from(
+      'generated/enums',
+      enums.flatMap((name) => [name, `${name}Names`]),
+    ),
+    from(
+      'generated/structs',
+      structs.flatMap((name) => [`${name}Codec`, `type ${name}`]),
+    ),
+    from(
+      'generated/offsets',
+      structs.map((name) => `${name}Offsets`),
+    ),
     from('generated/maps', ['ALL_MAPS', ...maps.map((map) => mapConstant(map.name))]),
     '',
   ].join('\n');
@@ -193,7 +203,9 @@ function emitOffsets(structs: Struct[]): string {
       '',
     ].join('\n'),
   );
-  return [LICENSE, NOTICE, '// Byte offsets of members, for lazy decoding on hot paths.', '', ...blocks].join('\n');
+  return [LICENSE, NOTICE, '// Byte offsets of members, for lazy decoding on hot paths.', '', ...blocks].join(
+    '\n',
+  );
 }
 
 function emitEnums(enums: Enumeration[]): string {

@@ -56,7 +56,9 @@ const TEXT_STRUCTS = new Set(['ip_addr', 'mac_addr']);
 export function buildLayout(types: BtfType[], declarations: Declarations): Layout {
   const reader = new LayoutReader(types);
   return {
-    structs: declarations.structs.filter((name) => !TEXT_STRUCTS.has(name)).map((name) => reader.struct(name)),
+    structs: declarations.structs
+      .filter((name) => !TEXT_STRUCTS.has(name))
+      .map((name) => reader.struct(name)),
     enums: declarations.enums.map((name) => reader.enumeration(name)),
     maps: reader.maps(),
   };
@@ -138,7 +140,8 @@ class LayoutReader {
   private element(typeId: number, place: string): ElementType {
     const type = this.pointee(typeId);
     if (type.kind === 'struct') return { struct: type.name };
-    if (type.kind === 'int' && !type.signed && (type.size === 4 || type.size === 8)) return { uint: type.size };
+    if (type.kind === 'int' && !type.signed && (type.size === 4 || type.size === 8))
+      return { uint: type.size };
     throw new Error(`${place}: neither a struct nor an unsigned number of 4 or 8 bytes`);
   }
 
@@ -163,10 +166,16 @@ class LayoutReader {
     if (type.kind === 'array') {
       const element = this.strip(type.element).type;
       if (element.kind === 'int' && element.size === 1) {
-        return { fieldType: { kind: 'bytes', length: type.count }, size: type.count, cType: `__u8[${type.count}]` };
+        return {
+          fieldType: { kind: 'bytes', length: type.count },
+          size: type.count,
+          cType: `__u8[${type.count}]`,
+        };
       }
     }
-    throw new Error(`${place}: this C type has no TypeScript form (use unsigned numbers, ip_addr, mac_addr, byte arrays)`);
+    throw new Error(
+      `${place}: this C type has no TypeScript form (use unsigned numbers, ip_addr, mac_addr, byte arrays)`,
+    );
   }
 
   private strip(typeId: number): { type: BtfType; name: string } {
@@ -194,7 +203,9 @@ export function lockText(layout: Layout): string {
   for (const struct of layout.structs) {
     lines.push(`struct ${struct.name} size ${struct.size}`);
     for (const field of struct.fields) {
-      lines.push(`${struct.name} ${field.name} ${field.cType.replaceAll(' ', '_')} ${field.size} ${field.offset}`);
+      lines.push(
+        `${struct.name} ${field.name} ${field.cType.replaceAll(' ', '_')} ${field.size} ${field.offset}`,
+      );
     }
   }
   for (const enumeration of layout.enums) {
