@@ -52,3 +52,10 @@ export {
   type Head,
   type NodeReport,
 } from './publication.ts';
+export {
+  PolicyFeed,
+  type PodObject,
+  type PolicyObjectState,
+  type ServiceObject,
+  type SliceObject,
+} from './feed.ts';

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Logger } from '@cilium-ts/base';
+import {
+  CILIUM_CIDR_GROUPS,
+  CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
+  CILIUM_ENDPOINTS,
+  CILIUM_IDENTITIES,
+  CILIUM_NETWORK_POLICIES,
+  ENDPOINT_SLICES,
+  NETWORK_POLICIES,
+  PODS,
+  Reflector,
+  SERVICES,
+  type KubeClient,
+  type KubeObject,
+  type ResourceRef,
+} from '@cilium-ts/kube';
+import {
+  PolicyEngine,
+  PolicyFeed,
+  formatProblems,
+  type EnforcementMode,
+  type PolicyPublication,
+  type PolicySource,
+} from '@cilium-ts/policy';
+
+export interface EmbeddedPolicySourceOptions {
+  readonly client: KubeClient;
+  readonly cluster: string;
+  readonly mode?: EnforcementMode | undefined;
+  readonly log: Logger;
+}
+
+/** Changes are gathered this long, in milliseconds, and compiled as one. */
+const BATCH_MS = 5;
+
+/** Policy compiled in this process by the library that the policy-compiler uses: a node that needs no other service. */
+export class EmbeddedPolicySource implements PolicySource {
+  readonly #options: EmbeddedPolicySourceOptions;
+  readonly #engine: PolicyEngine;
+  readonly #feed: PolicyFeed;
+  readonly #reflectors: Reflector<KubeObject>[] = [];
+  #onUpdate: ((publication: PolicyPublication) => void) | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #ready = false;
+  #published = false;
+  #revision = 0;
+
+  constructor(options: EmbeddedPolicySourceOptions) {
+    this.#options = options;
+    const { cluster, mode } = options;
+    this.#engine = new PolicyEngine(mode ? { cluster, mode } : { cluster });
+    this.#feed = new PolicyFeed(this.#engine, cluster);
+    this.#wire();
+  }
+
+  start(onUpdate: (publication: PolicyPublication) => void): void {
+    this.#onUpdate = onUpdate;
+    for (const reflector of this.#reflectors) reflector.start();
+    // Half of the inputs would be half of the policy.
+    void Promise.all(this.#reflectors.map((reflector) => reflector.synced)).then(() => {
+      this.#ready = true;
+      this.#changed();
+    });
+  }
+
+  acknowledge(): void {
+    // Nobody else waits for this node's word.
+  }
+
+  state(): { kind: 'embedded'; connected: boolean; detail: string } {
+    const trouble = this.#reflectors.find((reflector) => reflector.lastError !== undefined)?.lastError;
+    const connected = this.#ready && trouble === undefined;
+    return { kind: 'embedded', connected, detail: trouble ?? `revision ${this.#revision}` };
+  }
+
+  async stop(): Promise<void> {
+    clearTimeout(this.#timer);
+    await Promise.all(this.#reflectors.map((reflector) => reflector.stop()));
+  }
+
+  #wire(): void {
+    const feed = this.#feed;
+    for (const resource of [CILIUM_NETWORK_POLICIES, CILIUM_CLUSTERWIDE_NETWORK_POLICIES, NETWORK_POLICIES]) {
+      this.#follow(
+        resource as ResourceRef<KubeObject>,
+        (object) => this.#policy({ ...object, kind: resource.kind }),
+        (object) => feed.deletePolicy({ ...object, kind: resource.kind } as never),
+      );
+    }
+    this.#follow(
+      CILIUM_IDENTITIES,
+      (o) => feed.upsertIdentity(o as never),
+      (o) => feed.deleteIdentity(o),
+    );
+    this.#follow(
+      CILIUM_ENDPOINTS,
+      (o) => feed.upsertEndpoint(o as never),
+      (o) => feed.deleteEndpoint(o),
+    );
+    this.#follow(
+      PODS,
+      (o) => feed.upsertPod(o as never),
+      (o) => feed.deletePod(o),
+    );
+    this.#follow(
+      SERVICES,
+      (o) => feed.upsertService(o),
+      (o) => feed.deleteService(o),
+    );
+    this.#follow(
+      ENDPOINT_SLICES,
+      (o) => feed.upsertSlice(o as never),
+      (o) => feed.deleteSlice(o as never),
+    );
+    this.#follow(
+      CILIUM_CIDR_GROUPS,
+      (o) => feed.upsertCidrGroup(o as never),
+      (o) => feed.deleteCidrGroup(o),
+    );
+  }
+
+  #policy(object: KubeObject): void {
+    const { problems } = this.#feed.upsertPolicy(object as never);
+    if (problems.length === 0) return;
+    const { name, namespace } = object.metadata;
+    this.#options.log.warn(
+      { kind: object.kind, namespace, name, problems: formatProblems(problems) },
+      'invalid policy',
+    );
+  }
+
+  #follow<T extends KubeObject>(
+    resource: ResourceRef<T>,
+    upsert: (object: T) => void,
+    remove: (object: T) => void,
+  ): void {
+    const reflector = new Reflector({ client: this.#options.client, resource, log: this.#options.log });
+    const then = (act: (object: T) => void) => (object: T) => {
+      act(object);
+      this.#changed();
+    };
+    const put = then(upsert);
+    reflector.subscribe({ onAdd: put, onUpdate: (_, object) => put(object), onDelete: then(remove) });
+    this.#reflectors.push(reflector as unknown as Reflector<KubeObject>);
+  }
+
+  #changed(): void {
+    if (!this.#ready || this.#timer) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#publish();
+    }, BATCH_MS);
+  }
+
+  #publish(): void {
+    const delta = this.#engine.compile();
+    if (this.#published && !delta) return;
+    const at = { epoch: 0, revision: ++this.#revision };
+    const snapshot = !this.#published;
+    this.#published = true;
+    const none = { removedSubjects: [], removedCidrs: [] };
+    const content = snapshot ? { ...this.#engine.state(), ...none } : delta!;
+    this.#onUpdate?.({ at, snapshot, ...content });
+  }
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+import { errorMessage, type Logger } from '@cilium-ts/base';
+import { Bucket, BusConnection, NatsEndpoints } from '@cilium-ts/bus';
+import { ENDPOINT_SLICES, Reflector, type EndpointSlice, type KubeClient } from '@cilium-ts/kube';
+import {
+  ACK_BUCKET,
+  POLICY_BUCKET,
+  type NodeReport,
+  type PolicyPublication,
+  type PolicyRevision,
+  type PolicySource,
+} from '@cilium-ts/policy';
+import { PublicationReader } from './publication-reader.ts';
+
+export interface NatsPolicySourceOptions {
+  readonly node: string;
+  readonly log: Logger;
+  /** `host:port`, several by commas; otherwise the Service is looked up. */
+  readonly url?: string | undefined;
+  /** `namespace/name`. */
+  readonly service: string;
+  readonly client: KubeClient;
+}
+
+/** Compiled policy from the policy-compiler, by way of NATS. Out of reach, it says nothing and nothing changes. */
+export class NatsPolicySource implements PolicySource {
+  readonly #options: NatsPolicySourceOptions;
+  readonly #bus: BusConnection;
+  readonly #endpoints: NatsEndpoints;
+  readonly #slices: Reflector<EndpointSlice> | undefined;
+  #reader: PublicationReader | undefined;
+  #acks: Bucket | undefined;
+  #report: NodeReport | undefined;
+  #reporting = false;
+
+  constructor(options: NatsPolicySourceOptions) {
+    this.#options = options;
+    this.#endpoints = new NatsEndpoints(() => this.#bus.addressesChanged());
+    this.#slices = options.url ? undefined : this.#sliceReflector();
+    this.#bus = new BusConnection({
+      name: `agent ${options.node}`,
+      addresses: () => (options.url ? options.url.split(',') : this.#endpoints.addresses),
+      log: options.log,
+      onSession: async (session) => {
+        const bucket = await Bucket.open(session, POLICY_BUCKET);
+        this.#acks = await Bucket.open(session, ACK_BUCKET);
+        await bucket.watch({
+          onSnapshot: (entries) => this.#reader?.snapshot(entries),
+          onChange: (entry) => this.#reader?.change(entry),
+        });
+        this.#sendReport();
+      },
+      onLost: () => {
+        this.#acks = undefined;
+      },
+    });
+  }
+
+  start(onUpdate: (publication: PolicyPublication) => void): void {
+    this.#reader = new PublicationReader(onUpdate, (at, message) => {
+      this.#options.log.error(
+        { ...at, problem: message },
+        'published policy is damaged; what is in force stays',
+      );
+      const last = this.#report ?? { epoch: 0, revision: 0 };
+      this.acknowledge({ epoch: last.epoch, revision: last.revision }, message);
+    });
+    this.#slices?.start();
+    this.#bus.start();
+  }
+
+  acknowledge(at: PolicyRevision, error?: string): void {
+    const { node } = this.#options;
+    this.#report = {
+      node,
+      epoch: at.epoch,
+      revision: at.revision,
+      ...(error === undefined ? {} : { error }),
+    };
+    this.#sendReport();
+  }
+
+  state(): { kind: 'nats'; connected: boolean; detail: string } {
+    const connected = this.#bus.connected;
+    const { epoch, revision } = this.#reader?.revision ?? { epoch: 0, revision: 0 };
+    const detail = connected ? `epoch ${epoch} revision ${revision}` : this.#bus.lastError;
+    return { kind: 'nats', connected, detail };
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.#bus.stop(), this.#slices?.stop()]);
+  }
+
+  /** One report in flight; the newest state goes next. */
+  #sendReport(): void {
+    const report = this.#report;
+    const acks = this.#acks;
+    if (!report || !acks || this.#reporting) return;
+    this.#reporting = true;
+    acks
+      .put(this.#options.node, JSON.stringify(report))
+      .catch((error: unknown) => this.#options.log.debug({ error: errorMessage(error) }, 'report not sent'))
+      .finally(() => {
+        this.#reporting = false;
+        if (this.#report !== report) this.#sendReport();
+      });
+  }
+
+  #sliceReflector(): Reflector<EndpointSlice> {
+    const [namespace, name] = this.#options.service.split('/') as [string, string];
+    const reflector = new Reflector({
+      client: this.#options.client,
+      resource: ENDPOINT_SLICES,
+      namespace,
+      labelSelector: `kubernetes.io/service-name=${name}`,
+      log: this.#options.log,
+    });
+    reflector.subscribe({
+      onAdd: (slice) => this.#endpoints.upsert(slice),
+      onUpdate: (_, slice) => this.#endpoints.upsert(slice),
+      onDelete: (slice) => this.#endpoints.delete(slice),
+    });
+    return reflector;
+  }
+}

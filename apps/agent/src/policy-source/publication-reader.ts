@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { BucketEntry } from '@cilium-ts/bus';
+import {
+  HEAD_KEY,
+  compareRevisions,
+  decodeRuleSet,
+  decodeSubject,
+  type CidrIdentity,
+  type Head,
+  type PolicyPublication,
+  type PolicyRevision,
+  type RuleSet,
+  type Subject,
+} from '@cilium-ts/policy';
+
+interface Pending {
+  ruleSets: Map<string, RuleSet>;
+  subjects: Map<number, Subject>;
+  removedSubjects: Set<number>;
+  cidrs: Map<number, CidrIdentity>;
+  removedCidrs: Set<string>;
+}
+
+function nothingPending(): Pending {
+  return {
+    ruleSets: new Map(),
+    subjects: new Map(),
+    removedSubjects: new Set(),
+    cidrs: new Map(),
+    removedCidrs: new Set(),
+  };
+}
+
+/**
+ * Turns entries of the policy bucket into publications: what comes before a head belongs to it. A head of an older leader
+ * is ignored. A damaged document spoils its publication, not what is in force: `onProblem` hears of it.
+ */
+export class PublicationReader {
+  readonly #onUpdate: (publication: PolicyPublication) => void;
+  readonly #onProblem: (at: PolicyRevision | undefined, message: string) => void;
+  readonly #prefixes = new Map<number, string>();
+  #pending = nothingPending();
+  #problem: string | undefined;
+  #last: PolicyRevision | undefined;
+
+  constructor(
+    onUpdate: (publication: PolicyPublication) => void,
+    onProblem: (at: PolicyRevision | undefined, message: string) => void,
+  ) {
+    this.#onUpdate = onUpdate;
+    this.#onProblem = onProblem;
+  }
+
+  get revision(): PolicyRevision | undefined {
+    return this.#last;
+  }
+
+  /** The complete bucket. Without a head it is empty or half written: nothing is said, so nothing changes. */
+  snapshot(entries: readonly BucketEntry[]): void {
+    this.#pending = nothingPending();
+    this.#problem = undefined;
+    this.#prefixes.clear();
+    let head: BucketEntry | undefined;
+    for (const entry of entries) {
+      if (entry.key === HEAD_KEY) head = entry;
+      else this.#take(entry);
+    }
+    if (head?.value !== undefined) this.#publish(head.value, true);
+  }
+
+  change(entry: BucketEntry): void {
+    if (entry.key !== HEAD_KEY) this.#take(entry);
+    else if (entry.value !== undefined) this.#publish(entry.value, this.#last === undefined);
+  }
+
+  #take({ key, value }: BucketEntry): void {
+    const dot = key.indexOf('.');
+    const kind = key.slice(0, dot);
+    const rest = key.slice(dot + 1);
+    const pending = this.#pending;
+    try {
+      if (kind === 'ruleset' && value !== undefined) pending.ruleSets.set(rest, decodeRuleSet(value));
+      else if (kind === 'subject') this.#takeSubject(Number(rest), value);
+      else if (kind === 'cidr') this.#takeCidr(Number(rest), value);
+    } catch (error) {
+      this.#problem = `${key}: ${error instanceof Error ? error.message : String(error)}`;
+    }
+  }
+
+  #takeSubject(identity: number, value: string | undefined): void {
+    const { subjects, removedSubjects } = this.#pending;
+    if (value === undefined) {
+      subjects.delete(identity);
+      removedSubjects.add(identity);
+    } else {
+      removedSubjects.delete(identity);
+      subjects.set(identity, decodeSubject(value));
+    }
+  }
+
+  #takeCidr(identity: number, value: string | undefined): void {
+    const { cidrs, removedCidrs } = this.#pending;
+    const known = this.#prefixes.get(identity);
+    if (value === undefined) {
+      cidrs.delete(identity);
+      if (known !== undefined) removedCidrs.add(known);
+      this.#prefixes.delete(identity);
+    } else {
+      removedCidrs.delete(value);
+      cidrs.set(identity, { prefix: value, identity });
+      this.#prefixes.set(identity, value);
+    }
+  }
+
+  #publish(text: string, snapshot: boolean): void {
+    const { epoch, revision } = JSON.parse(text) as Head;
+    const at = { epoch, revision };
+    // After a wiped store the compiler starts over with a higher epoch, so an older head is a leader of the past.
+    if (this.#last && compareRevisions(at, this.#last) < 0) return;
+    if (this.#problem !== undefined) {
+      this.#onProblem(at, this.#problem);
+      return;
+    }
+    const pending = this.#pending;
+    this.#pending = nothingPending();
+    this.#last = at;
+    this.#onUpdate({
+      at,
+      snapshot,
+      ruleSets: [...pending.ruleSets.values()],
+      subjects: [...pending.subjects.values()],
+      removedSubjects: [...pending.removedSubjects],
+      cidrs: [...pending.cidrs.values()],
+      removedCidrs: [...pending.removedCidrs],
+    });
+  }
+}
