@@ -2,7 +2,7 @@
 // The door to an API server of others, before a real HTTP server: its certificate, whose credentials go through,
 // streaming answers and upgraded connections.
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import http, { createServer } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -42,7 +42,7 @@ afterAll(async () => {
   await new Promise((resolve) => behind.close(resolve));
 });
 
-function send(path: string, headers: Record<string, string> = {}): Promise<http.IncomingMessage> {
+function send(path: string, headers: Record<string, string> = {}): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const options = {
       host: '127.0.0.1',

@@ -93,7 +93,13 @@ export class ContainerChecks {
   }
 
   #event(type: 'Normal' | 'Warning', reason: string, message: string): void {
-    podEvent(this.#host.context, this.#owner.pod, type, reason, message, this.#owner.container.name);
+    podEvent(
+      this.#host.context,
+      { pod: this.#owner.pod, container: this.#owner.container.name },
+      type,
+      reason,
+      message,
+    );
   }
 
   #target(): ProbeTarget {

@@ -118,14 +118,7 @@ export class PodContainer {
     this.#checks?.stop();
     const running = this.#running;
     if (running) {
-      podEvent(
-        this.#host.context,
-        this.pod,
-        'Normal',
-        'Killing',
-        `Stopping container ${this.container.name}`,
-        this.container.name,
-      );
+      this.#event('Normal', 'Killing', `Stopping container ${this.container.name}`);
       await this.#endProcess(running, graceSeconds);
     }
     await this.#loop;
@@ -191,22 +184,20 @@ export class PodContainer {
     const seconds = Math.round(ms / 1000);
     const message = `back-off ${seconds}s restarting failed container=${name} pod=${this.pod.metadata.name}`;
     this.#lastState = this.#state;
-    podEvent(
-      this.#host.context,
-      this.pod,
-      'Warning',
-      'BackOff',
-      `Back-off restarting failed container ${name}`,
-      name,
-    );
+    this.#event('Warning', 'BackOff', `Back-off restarting failed container ${name}`);
     this.setWaiting('CrashLoopBackOff', message);
     await sleep(ms, this.#abort.signal);
+  }
+
+  #event(type: 'Normal' | 'Warning', reason: string, message: string): void {
+    const about = { pod: this.pod, container: this.container.name };
+    podEvent(this.#host.context, about, type, reason, message);
   }
 
   #refused(error: unknown): void {
     const message = errorMessage(error);
     const reason = error instanceof ContainerConfigError ? 'CreateContainerConfigError' : 'RunContainerError';
-    podEvent(this.#host.context, this.pod, 'Warning', 'Failed', `Error: ${message}`, this.container.name);
+    this.#event('Warning', 'Failed', `Error: ${message}`);
     this.setWaiting(reason, message);
   }
 
@@ -232,14 +223,7 @@ export class PodContainer {
     this.#checks = checks;
     if (this.#state.terminated) this.#lastState = { terminated: this.#state.terminated };
     this.#state = { running: { startedAt } };
-    podEvent(
-      context,
-      this.pod,
-      'Normal',
-      'Started',
-      `Started container ${this.container.name}`,
-      this.container.name,
-    );
+    this.#event('Normal', 'Started', `Started container ${this.container.name}`);
     this.#host.changed();
     if (this.#abort.signal.aborted) void this.#endProcess(running, 0);
     checks.start();
@@ -276,7 +260,7 @@ export class PodContainer {
       mkdir(`${podDir}/logs/${name}`, { recursive: true }),
     ]);
     await writeFile(terminationLog, '', { mode: 0o666 });
-    podEvent(context, facts.pod, 'Normal', 'Created', `Created container: ${name}`, name);
+    this.#event('Normal', 'Created', `Created container: ${name}`);
     return spec;
   }
 
@@ -328,14 +312,7 @@ export class PodContainer {
   async #killUnhealthy(running: RunningContainer, why: string): Promise<void> {
     const { name } = this.container;
     this.#killReason = why;
-    podEvent(
-      this.#host.context,
-      this.pod,
-      'Normal',
-      'Killing',
-      `Container ${name} ${why}, will be restarted`,
-      name,
-    );
+    this.#event('Normal', 'Killing', `Container ${name} ${why}, will be restarted`);
     await this.#endProcess(running, this.pod.spec?.terminationGracePeriodSeconds ?? 30);
   }
 

@@ -12,6 +12,22 @@ export interface LogOptions {
   readonly limitBytes: number | undefined;
 }
 
+export interface LogSource {
+  /** More can come. */
+  readonly running: () => boolean;
+  /** Resolves when no more can come. */
+  readonly ended: Promise<unknown>;
+}
+
+interface Reading {
+  readonly path: string;
+  readonly handle: FileHandle;
+  readonly options: LogOptions;
+  readonly out: Writable;
+  readonly source: LogSource;
+  readonly filter: LineFilter;
+}
+
 interface LogLine {
   readonly time: string;
   readonly text: string;
@@ -35,35 +51,25 @@ export async function writeLog(
   path: string,
   options: LogOptions,
   out: Writable,
-  source: { readonly running: () => boolean; readonly ended: Promise<unknown> },
+  source: LogSource,
 ): Promise<void> {
-  const filter = new LineFilter(options, out);
-  let handle: FileHandle | undefined;
+  const handle = await open(path, 'r');
+  const reading: Reading = { path, handle, options, out, source, filter: new LineFilter(options, out) };
   try {
-    handle = await open(path, 'r');
-    if (options.tailLines !== undefined)
-      return await tailThenFollow(path, handle, options, filter, source, out);
-    await readOn(path, handle, options, filter, source, out);
+    const start = options.tailLines === undefined ? 0 : await writeTail(reading, options.tailLines);
+    if (options.tailLines === undefined || options.follow) await readOn(reading, start);
   } finally {
-    await handle?.close().catch(() => undefined);
+    await handle.close().catch(() => undefined);
   }
 }
 
-async function tailThenFollow(
-  path: string,
-  handle: FileHandle,
-  options: LogOptions,
-  filter: LineFilter,
-  source: { readonly running: () => boolean; readonly ended: Promise<unknown> },
-  out: Writable,
-): Promise<void> {
+/** Writes the last lines; returns the position behind the last complete one. */
+async function writeTail({ handle, filter }: Reading, count: number): Promise<number> {
   const text = await handle.readFile('utf8');
-  const complete = text.lastIndexOf('\n') + 1;
-  const lines = text.slice(0, complete).split('\n').slice(0, -1);
-  const from = lastLines(lines, options.tailLines ?? 0);
-  for (const line of lines.slice(from)) if (!filter.line(line)) return;
-  if (options.follow)
-    await readOn(path, handle, options, filter, source, out, Buffer.byteLength(text.slice(0, complete)));
+  const complete = text.slice(0, text.lastIndexOf('\n') + 1);
+  const lines = complete.split('\n').slice(0, -1);
+  for (const line of lines.slice(lastLines(lines, count))) if (!filter.line(line)) break;
+  return Buffer.byteLength(complete);
 }
 
 /** Index of the first of the last `count` whole lines; parts of one line count as one. */
@@ -75,15 +81,8 @@ function lastLines(lines: readonly string[], count: number): number {
   return at;
 }
 
-async function readOn(
-  path: string,
-  first: FileHandle,
-  options: LogOptions,
-  filter: LineFilter,
-  source: { readonly running: () => boolean; readonly ended: Promise<unknown> },
-  out: Writable,
-  start = 0,
-): Promise<void> {
+async function readOn(reading: Reading, start: number): Promise<void> {
+  const { path, handle: first, options, filter, source, out } = reading;
   let handle = first;
   let position = start;
   let rest = Buffer.alloc(0);

@@ -36,14 +36,15 @@ export interface KubeletSettings {
   readonly account?: { readonly ca: string; readonly token: string };
 }
 
+/** Records an event about a pod or one of its containers. */
 export function podEvent(
   context: KubeletContext,
-  pod: Pod,
+  about: { readonly pod: Pod; readonly container?: string },
   type: 'Normal' | 'Warning',
   reason: string,
   message: string,
-  container?: string,
 ): void {
-  const fieldPath = container === undefined ? undefined : `spec.containers{${container}}`;
-  context.recorder.event({ ...pod, apiVersion: 'v1', kind: 'Pod' }, type, reason, message, fieldPath);
+  const fieldPath = about.container === undefined ? undefined : `spec.containers{${about.container}}`;
+  const subject = { ...about.pod, apiVersion: 'v1', kind: 'Pod' };
+  context.recorder.event(subject, type, reason, message, fieldPath);
 }

@@ -147,7 +147,7 @@ export class PodWorker {
     const problem = this.#admission();
     if (problem !== undefined) {
       this.#rejected = { reason: 'NodeRefused', message: problem };
-      podEvent(this.#context, this.#pod, 'Warning', 'NodeRefused', problem);
+      podEvent(this.#context, { pod: this.#pod }, 'Warning', 'NodeRefused', problem);
       return this.#queueStatus();
     }
     this.#queueStatus();
@@ -191,7 +191,7 @@ export class PodWorker {
     const { cni } = this.#context;
     if (!this.#pod.spec?.hostNetwork && !cni.config.network) {
       const message = 'network is not ready: no CNI configuration in /etc/cni/net.d of the node yet';
-      podEvent(this.#context, this.#pod, 'Warning', 'NetworkNotReady', message);
+      podEvent(this.#context, { pod: this.#pod }, 'Warning', 'NetworkNotReady', message);
       await cni.config.ready(this.#abort.signal);
       if (this.#abort.signal.aborted) return;
     }
@@ -206,7 +206,8 @@ export class PodWorker {
         return await work();
       } catch (error) {
         const message = errorMessage(error);
-        if (message !== last) podEvent(this.#context, this.#pod, 'Warning', reason, `${what}: ${message}`);
+        if (message !== last)
+          podEvent(this.#context, { pod: this.#pod }, 'Warning', reason, `${what}: ${message}`);
         last = message;
         const wait = Math.min(RETRY_BASE_MS * 2 ** attempt, RETRY_MAX_MS);
         await delay(wait, undefined, { signal: this.#abort.signal }).catch(() => undefined);

@@ -165,7 +165,7 @@ export class PodVolumes {
         const data =
           (name === 'kube-root-ca.crt' && this.#rootCa(object !== undefined)) ||
           (object && configMapData(object));
-        addItems(files, `configmap "${name}"`, data, items, optional, mode);
+        addItems(files, `configmap "${name}"`, data, { items, optional, mode });
       }
       if (source.secret) {
         const { name = '', items, optional } = source.secret;
@@ -173,7 +173,7 @@ export class PodVolumes {
         const data =
           object &&
           new Map(Object.entries(object.data ?? {}).map(([k, v]) => [k, Buffer.from(v ?? '', 'base64')]));
-        addItems(files, `secret "${name}"`, data, items, optional, mode);
+        addItems(files, `secret "${name}"`, data, { items, optional, mode });
       }
       for (const item of source.downwardAPI?.items ?? []) {
         const container = facts.pod.spec?.containers.find(
@@ -267,10 +267,13 @@ function addItems(
   files: Map<string, ProjectedFile>,
   what: string,
   data: ReadonlyMap<string, Buffer> | undefined,
-  items: readonly Item[] | undefined,
-  optional: boolean | undefined,
-  mode: number,
+  wanted: {
+    readonly items: readonly Item[] | undefined;
+    readonly optional: boolean | undefined;
+    readonly mode: number;
+  },
 ): void {
+  const { items, optional, mode } = wanted;
   if (!data) {
     if (optional) return;
     throw new ContainerConfigError(`${what} not found`);
