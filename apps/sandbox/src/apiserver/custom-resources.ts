@@ -145,11 +145,11 @@ type Step = (values: unknown[]) => unknown[];
 export function compilePath(path: string): (object: unknown) => unknown[] {
   const steps: Step[] = [];
   const token =
-    /\.([\w-]+|\*)|\['((?:[^'\\]|\\.)*)'\]|\[(\d+|\*)\]|\[\?\(@\.([\w.-]+)\s*==\s*(?:"([^"]*)"|'([^']*)')\)\]/y;
+    /\.([\w\ue000-]+|\*)|\['((?:[^'\\]|\\.)*)'\]|\[(\d+|\*)\]|\[\?\(@\.([\w.-]+)\s*==\s*(?:"([^"]*)"|'([^']*)')\)\]/y;
   const text = path
     .replace(/^\{?\$?/, '')
     .replace(/\}$/, '')
-    .replace(/\\\./g, '\u0000');
+    .replace(/\\\./g, '\ue000');
   for (let at = 0; at < text.length; at = token.lastIndex) {
     token.lastIndex = at;
     const match = token.exec(text);
@@ -171,7 +171,7 @@ function pathStep(match: RegExpExecArray): Step {
         Array.isArray(value) ? value.filter((item) => String(read(item)) === wanted) : [],
       );
   }
-  const key = (plain ?? quoted ?? position!).replace(/\u0000/g, '.');
+  const key = (plain ?? quoted ?? position!).replace(/\ue000/g, '.');
   if (key === '*')
     return (values) =>
       values.flatMap((value) => (value && typeof value === 'object' ? Object.values(value) : []));

@@ -72,27 +72,28 @@ function kubeletPath(pod: KubeObject, subresource: string, query: URLSearchParam
   return `/${subresource}/${namespace}/${name}/${container}?${options.toString()}`;
 }
 
+/** One stream or log of a pod. */
+export interface PodStream {
+  readonly pod: KubeObject;
+  readonly subresource: string;
+  readonly query: URLSearchParams;
+}
+
 function open(
   store: Store,
-  pod: KubeObject,
-  subresource: string,
-  query: URLSearchParams,
+  stream: PodStream,
   headers: Dict,
   method: string,
 ): ReturnType<typeof httpRequest> {
-  const { options, secure } = kubeletTarget(store, pod);
-  const full = {
-    ...options,
-    path: kubeletPath(pod, subresource, query),
-    method,
-    headers: headers as Record<string, string>,
-  };
+  const { options, secure } = kubeletTarget(store, stream.pod);
+  const path = kubeletPath(stream.pod, stream.subresource, stream.query);
+  const full = { ...options, path, method, headers: headers as Record<string, string> };
   return secure ? httpsRequest({ ...full, rejectUnauthorized: false }) : httpRequest(full);
 }
 
 /** Plain requests: logs. The answer is streamed through unchanged. */
 export function proxyRequest(store: Store, pod: KubeObject, subresource: string, call: Call): void {
-  const upstream = open(store, pod, subresource, call.query, {}, 'GET');
+  const upstream = open(store, { pod, subresource, query: call.query }, {}, 'GET');
   upstream.on('response', (answer: IncomingMessage) => {
     call.response.writeHead(answer.statusCode ?? 502, {
       'content-type': answer.headers['content-type'] ?? 'text/plain',
@@ -122,15 +123,13 @@ function unreachable(pod: KubeObject, error: Error): ApiError {
 /** Upgraded connections (exec, attach, port-forward): after the handshake only bytes pass through here. */
 export function proxyUpgrade(
   store: Store,
-  pod: KubeObject,
-  subresource: string,
-  query: URLSearchParams,
+  stream: PodStream,
   request: IncomingMessage,
   socket: Duplex,
   head: Buffer,
 ): void {
   const { authorization: _authorization, ...headers } = request.headers;
-  const upstream = open(store, pod, subresource, query, headers, request.method ?? 'GET');
+  const upstream = open(store, stream, headers, request.method ?? 'GET');
   upstream.on('upgrade', (answer, kubelet, first) => {
     socket.write(headText(answer, '101 Switching Protocols'));
     if (first.length > 0) socket.write(first);
@@ -141,7 +140,7 @@ export function proxyUpgrade(
     socket.write(headText(answer, `${answer.statusCode} ${answer.statusMessage ?? ''}`));
     answer.pipe(socket);
   });
-  upstream.on('error', (error) => refuseUpgrade(socket, unreachable(pod, error)));
+  upstream.on('error', (error) => refuseUpgrade(socket, unreachable(stream.pod, error)));
   socket.on('close', () => upstream.destroy());
   upstream.end();
 }

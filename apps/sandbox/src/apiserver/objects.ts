@@ -61,8 +61,8 @@ export class Objects {
     if (!meta.name && meta.generateName) meta.name = meta.generateName.slice(0, 58) + randomSuffix();
     if (!meta.name)
       throw invalid(resource, '', [field.required('metadata.name', 'name or generateName is required')]);
-    if (this.store.get(resource.storage, meta.namespace ?? '', meta.name))
-      throw alreadyExists(resource, meta.name);
+    const present = this.store.get(resource.storage, meta.namespace ?? '', meta.name);
+    if (present) throw alreadyExists(resource, meta.name, present.metadata.deletionTimestamp !== undefined);
     this.checkNamespace(resource, meta.namespace, meta.name);
     Object.assign(meta, { uid: randomUUID(), creationTimestamp: timestamp(), resourceVersion: '' });
     delete meta.deletionTimestamp;

@@ -197,7 +197,8 @@ export class ApiServer {
       const resource = path && this.objects.registry.find(path.group, path.version, path.plural);
       if (!path || resource?.storage !== '/pods' || !STREAMS.has(path.subresource ?? '')) throw noSuchPath();
       const pod = this.objects.require(resource, path.namespace, path.name!);
-      proxyUpgrade(this.objects.store, pod, path.subresource!, url.searchParams, request, socket, head);
+      const stream = { pod, subresource: path.subresource!, query: url.searchParams };
+      proxyUpgrade(this.objects.store, stream, request, socket, head);
     } catch (error) {
       if (!(error instanceof ApiError)) this.report(error);
       refuseUpgrade(

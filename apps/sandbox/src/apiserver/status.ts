@@ -47,8 +47,9 @@ export function noSuchPath(): ApiError {
   return new ApiError(404, 'NotFound', 'the server could not find the requested resource', {});
 }
 
-export function alreadyExists(resource: ResourceName, name: string): ApiError {
-  return new ApiError(409, 'AlreadyExists', `${qualifiedName(resource)} "${name}" already exists`, {
+export function alreadyExists(resource: ResourceName, name: string, isEnding: boolean): ApiError {
+  const prefix = isEnding ? 'object is being deleted: ' : '';
+  return new ApiError(409, 'AlreadyExists', `${prefix}${qualifiedName(resource)} "${name}" already exists`, {
     name,
     ...(resource.group ? { group: resource.group } : {}),
     kind: resource.plural,
