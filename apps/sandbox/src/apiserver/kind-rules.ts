@@ -238,7 +238,7 @@ const binding: KindRules = {
     object.roleRef ??= {};
     object.roleRef.apiGroup ??= 'rbac.authorization.k8s.io';
     for (const subject of list(object.subjects))
-      subject.apiGroup ??= subject.kind === 'ServiceAccount' ? '' : 'rbac.authorization.k8s.io';
+      if (subject.kind !== 'ServiceAccount') subject.apiGroup ??= 'rbac.authorization.k8s.io';
   },
   validate: (object, old) => {
     const errors: FieldError[] = [];
