@@ -91,6 +91,10 @@ export class PolicyRealizer {
   #next = 1;
   #at: PolicyRevision | undefined;
   #acknowledged: PolicyRevision | undefined;
+  #told: { readonly at: PolicyRevision | undefined; readonly error: string | undefined } = {
+    at: undefined,
+    error: undefined,
+  };
   #error: string | undefined;
   #failures = 0;
   #chain: Promise<void> = Promise.resolve();
@@ -236,8 +240,15 @@ export class PolicyRealizer {
   #settle(at: PolicyRevision | undefined): void {
     this.#ports.persist(this.#snapshot());
     if (this.#error !== undefined) this.#later(RETRY_MS, () => void this.refresh());
-    else if (at !== undefined) this.#acknowledged = at;
-    if (at !== undefined) this.#ports.acknowledge(at, this.#error);
+    const told = this.#told;
+    this.#told = { at, error: this.#error };
+    if (at !== undefined && (told.at !== at || told.error !== this.#error)) {
+      if (this.#error === undefined) {
+        this.#acknowledged = at;
+        this.#ports.logger.info({ revision: at.revision, epoch: at.epoch }, 'policy realised');
+      }
+      this.#ports.acknowledge(at, this.#error);
+    }
     const used = this.#usedIds();
     const unused = [...this.#realized.values()].filter(({ ruleSet }) => !used.has(ruleSet.id));
     if (unused.length > 0 && this.#error === undefined) {
