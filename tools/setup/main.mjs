@@ -2,7 +2,7 @@
 // Brings a fresh machine to the point where the product runs, then hands over. Runs before node_modules exists,
 // under whatever Node (20+) is installed, so it imports nothing but Node itself.
 //   node tools/setup/main.mjs [--then start|stop|test|bench|build] [arguments for it]
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { installDebianPackages } from './debian.mjs';
@@ -45,8 +45,11 @@ if (command !== 'stop' || !existsSync(path.join(root, 'dist/apps/sandbox.cjs')))
 }
 
 if (command && COMMANDS[command].length > 0) {
-  const result = spawnSync(pinnedNode(), [...COMMANDS[command], ...rest], { stdio: 'inherit' });
-  process.exit(result.status ?? 1);
+  // Ctrl-C goes to the whole group: the command ends in its own time, and this process with it.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => undefined);
+  const child = spawn(pinnedNode(), [...COMMANDS[command], ...rest], { stdio: 'inherit' });
+  process.on('SIGTERM', () => child.kill('SIGTERM'));
+  child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)));
 }
 
 function run(program, args) {
