@@ -47,17 +47,23 @@ int bench_wrapper(struct __sk_buff *skb)
 	end = (void *)(long)skb->data_end;
 	if (data + 64 > end)
 		return TC_ACT_SHOT;
-	__builtin_memcpy(data, template->bytes, 64);
-	if (template->port_offset && template->port_offset < 62) {
+	for (int i = 0; i < 8; i++)
+		((__u64 *)data)[i] = ((__u64 *)template->bytes)[i];
+	if (template->port_offset) {
 		/* Ports 1024 and up; the bits above go into the address, so that no port wraps into another flow. */
-		__u32 offset = template->port_offset & 63;
-		__u16 port = bpf_htons(1024 + (flow & 0x7fff));
+		__u16 *port = data + (template->port_offset & 63);
 
-		if (offset <= 62)
-			*(__u16 *)(data + offset) = port;
+		if ((void *)(port + 1) > end)
+			return TC_ACT_SHOT;
+		*port = bpf_htons(1024 + (flow & 0x7fff));
 	}
-	if (template->address_offset && template->address_offset < 64)
-		*(__u8 *)(data + (template->address_offset & 63)) += flow >> 15;
+	if (template->address_offset) {
+		__u8 *byte = data + (template->address_offset & 63);
+
+		if ((void *)(byte + 1) > end)
+			return TC_ACT_SHOT;
+		*byte += flow >> 15;
+	}
 	bpf_tail_call(skb, &bench_target, 0);
 	return TC_ACT_SHOT;
 }
