@@ -33,6 +33,12 @@ export default {
       testPathIgnorePatterns: ['\\.kernel\\.test\\.ts$', '/node_modules/'],
     },
     { ...common, displayName: 'kernel', testMatch: ['<rootDir>/{apps,libs,tools}/**/*.kernel.test.ts'] },
-    { ...common, displayName: 'sandbox', testMatch: ['<rootDir>/apps/e2e/src/**/*.e2e.ts'] },
+    {
+      ...common,
+      displayName: 'sandbox',
+      testMatch: ['<rootDir>/apps/e2e/src/**/*.e2e.ts'],
+      globalSetup: '<rootDir>/apps/e2e/src/cluster-up.ts',
+      globalTeardown: '<rootDir>/apps/e2e/src/cluster-down.ts',
+    },
   ],
 };
