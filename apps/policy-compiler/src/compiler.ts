@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+import { errorMessage, type Clock, type Logger } from '@cilium-ts/base';
+import { Bucket, BusConnection, NatsEndpoints, type BucketEntry } from '@cilium-ts/bus';
+import type { KubeClient, KubeObject } from '@cilium-ts/kube';
+import {
+  ACK_BUCKET,
+  COMPILER_BUCKET,
+  POLICY_BUCKET,
+  PolicyEngine,
+  PolicyFeed,
+  compareRevisions,
+  formatProblems,
+  policyKey,
+  type EnforcementMode,
+  type NodeReport,
+  type PolicyKind,
+  type PolicyName,
+  type PolicyObject,
+} from '@cilium-ts/policy';
+import { Inputs } from './inputs.ts';
+import { Publisher } from './publisher.ts';
+import { StatusWriter, type Progress } from './status-writer.ts';
+
+export interface CompilerOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Unique among compilers. */
+  readonly name: string;
+  readonly cluster: string;
+  readonly mode: EnforcementMode;
+  /** `namespace/name` of the NATS Service. */
+  readonly natsService: string;
+  /** `host:port`, several by commas; overrides the Service. */
+  readonly natsUrl: string | undefined;
+}
+
+/** Changes are gathered this long, in milliseconds, and compiled as one. */
+const BATCH_MS = 5;
+
+/** Watch in, rule sets out: the standby compiles too, and publishes from the moment it leads. */
+export class Compiler {
+  readonly engine: PolicyEngine;
+  readonly feed: PolicyFeed;
+  readonly #options: CompilerOptions;
+  readonly #inputs: Inputs;
+  readonly #endpoints: NatsEndpoints;
+  readonly #bus: BusConnection;
+  readonly #publisher: Publisher;
+  readonly #status: StatusWriter;
+  readonly #reports = new Map<string, NodeReport>();
+  /** Revision that first contained the newest version of each object; undefined while unpublished. */
+  readonly #revisions = new Map<string, number | undefined>();
+  readonly #versions = new Map<string, string>();
+  readonly #previous = new Map<string, PolicyObject>();
+  #memory: Bucket | undefined;
+  #bucket: Bucket | undefined;
+  #attached = false;
+  #synced = false;
+  #memoryRead = false;
+  #leading = false;
+  #timer: NodeJS.Timeout | undefined;
+  #publishing = false;
+  #again = false;
+
+  constructor(options: CompilerOptions) {
+    this.#options = options;
+    const { client, clock, log, name, cluster, mode, natsService, natsUrl } = options;
+    this.engine = new PolicyEngine({ cluster, mode });
+    this.feed = new PolicyFeed(this.engine, cluster);
+    this.#publisher = new Publisher(name, clock, log);
+    this.#endpoints = new NatsEndpoints(() => this.#bus.addressesChanged());
+    this.#status = new StatusWriter(client, clock, log, {
+      states: () => this.feed.states(),
+      object: (id) => this.#inputs.policyObject(id),
+      progress: (id) => this.#progress(id),
+      active: () => this.#leading && this.#publisher.ready,
+    });
+    this.#inputs = new Inputs(client, log, this.feed, natsService, {
+      onChange: () => this.#changed(),
+      onPolicy: (object, kind) => this.#policyChanged(object, kind),
+      onPolicyDeleted: (object, kind) => this.#policyDeleted(object, kind),
+      onNodes: () => this.#status.changed(),
+      onNatsSlice: (slice, deleted) =>
+        deleted ? this.#endpoints.delete(slice) : this.#endpoints.upsert(slice),
+    });
+    this.#bus = new BusConnection({
+      name: `policy-compiler ${name}`,
+      addresses: () => (natsUrl ? natsUrl.split(',') : this.#endpoints.addresses),
+      log,
+      onSession: (session) => this.#attach(session),
+      onLost: () => this.#detach(),
+    });
+  }
+
+  get ready(): boolean {
+    return this.#synced;
+  }
+
+  get connected(): boolean {
+    return this.#bus.connected;
+  }
+
+  get leading(): boolean {
+    return this.#leading;
+  }
+
+  get revision(): { epoch: number; revision: number } {
+    return this.#publisher.at;
+  }
+
+  get reports(): ReadonlyMap<string, NodeReport> {
+    return this.#reports;
+  }
+
+  get nodes(): ReadonlySet<string> {
+    return this.#inputs.nodes;
+  }
+
+  async start(): Promise<void> {
+    this.#bus.start();
+    await this.#inputs.start();
+    this.#synced = true;
+    this.#changed();
+  }
+
+  async stop(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#status.stop();
+    await Promise.all([this.#bus.stop(), this.#inputs.stop()]);
+  }
+
+  setLeading(leading: boolean): void {
+    this.#leading = leading;
+    // Another compiler may have written in between: look at the bucket anew before the first word.
+    this.#attached = false;
+    this.#changed();
+  }
+
+  async #attach(session: Parameters<typeof Bucket.open>[0]): Promise<void> {
+    this.#bucket = await Bucket.open(session, POLICY_BUCKET);
+    const acks = await Bucket.open(session, ACK_BUCKET);
+    await acks.watch({
+      onSnapshot: (entries) => {
+        this.#reports.clear();
+        for (const entry of entries) this.#reported(entry);
+      },
+      onChange: (entry) => this.#reported(entry),
+    });
+    this.#memory = await Bucket.open(session, COMPILER_BUCKET);
+    await this.#readMemory(this.#memory);
+    this.#attached = false;
+    this.#changed();
+  }
+
+  #detach(): void {
+    this.#bucket = undefined;
+    this.#memory = undefined;
+    this.#attached = false;
+    this.#publisher.detach();
+  }
+
+  /** Last valid versions of objects that an earlier compiler kept in force. */
+  async #readMemory(memory: Bucket): Promise<void> {
+    for (const { value } of await memory.entries()) {
+      if (value === undefined) continue;
+      const object = JSON.parse(value) as PolicyObject & { kind: string; metadata: { uid?: string } };
+      this.#previous.set(object.metadata.uid ?? '', object);
+    }
+    this.#memoryRead = true;
+    for (const state of [...this.feed.states()]) {
+      const object = this.#inputs.policyObject(state.id);
+      if (state.problems.length > 0 && !state.previousInForce && object) {
+        this.feed.upsertPolicy({ ...object, kind: state.id.kind } as never, this.#previous.get(state.uid));
+      }
+    }
+  }
+
+  #reported({ key, value }: BucketEntry): void {
+    if (value === undefined) this.#reports.delete(key);
+    else this.#reports.set(key, JSON.parse(value) as NodeReport);
+    this.#status.changed();
+  }
+
+  #policyChanged(object: KubeObject, kind: PolicyKind): void {
+    const { name, namespace, uid } = object.metadata;
+    const id = (namespace === undefined ? { kind, name } : { kind, namespace, name }) as PolicyName;
+    const key = policyKey(id);
+    const { spec, specs } = object as PolicyObject;
+    // Our own status writes come back as updates.
+    const version = `${uid} ${JSON.stringify([spec, specs])}`;
+    if (this.#versions.get(key) === version) return;
+    this.#versions.set(key, version);
+    const state = this.feed.upsertPolicy(object as never, this.#previous.get(uid ?? ''));
+    this.#revisions.set(key, undefined);
+    if (state.problems.length > 0) {
+      this.#options.log.warn({ ...id, problems: formatProblems(state.problems) }, 'invalid policy');
+    }
+    this.#remember(state.uid, this.feed.previousVersion(id));
+    this.#status.changed();
+  }
+
+  #policyDeleted(object: KubeObject, kind: PolicyKind): void {
+    const { name, namespace, uid } = object.metadata;
+    const key = policyKey({ kind, name: name ?? '', ...(namespace === undefined ? {} : { namespace }) });
+    this.feed.deletePolicy({ ...object, kind } as PolicyObject);
+    this.#versions.delete(key);
+    this.#revisions.delete(key);
+    this.#remember(uid ?? '', undefined);
+  }
+
+  /** Keeps the version that stays in force, so that a restart of ours does not lose it. */
+  #remember(uid: string, previous: PolicyObject | undefined): void {
+    if (!this.#memory || !this.#leading) return;
+    if (previous) {
+      this.#previous.set(uid, previous);
+      const { kind, metadata, spec, specs } = previous;
+      const { name, namespace } = metadata ?? {};
+      const text = JSON.stringify({ kind, metadata: { name, namespace, uid }, spec, specs });
+      this.#memory.put(uid, text).catch((error: unknown) => this.#log(error, 'last valid version not kept'));
+    } else if (this.#previous.delete(uid)) {
+      this.#memory
+        .delete(uid)
+        .catch((error: unknown) => this.#log(error, 'last valid version not forgotten'));
+    }
+  }
+
+  #log(error: unknown, message: string): void {
+    this.#options.log.warn({ error: errorMessage(error) }, message);
+  }
+
+  #changed(): void {
+    if (!this.#synced) return;
+    if (this.#publishing) this.#again = true;
+    else this.#timer ??= setTimeout(() => void this.#publish(), BATCH_MS);
+  }
+
+  async #publish(): Promise<void> {
+    this.#timer = undefined;
+    this.#publishing = true;
+    this.#again = false;
+    try {
+      await this.#publishOnce();
+    } catch (error) {
+      this.#attached = false;
+      this.#log(error, 'policy not published, trying again');
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      this.#again = this.#bus.connected;
+    } finally {
+      this.#publishing = false;
+      if (this.#again) this.#changed();
+    }
+  }
+
+  async #publishOnce(): Promise<void> {
+    const bucket = this.#bucket;
+    if (this.#leading && bucket && !this.#attached) {
+      const cidrs = await this.#publisher.attach(bucket);
+      this.engine.restoreCidrs(cidrs);
+      this.#attached = true;
+    }
+    // Numbers of CIDRs and versions kept in force must be known before the first compile.
+    if (!this.#memoryRead) return;
+    const unpublished = [...this.#revisions]
+      .filter(([, revision]) => revision === undefined)
+      .map(([key]) => key);
+    this.engine.compile();
+    if (!this.#leading || !this.#attached) return;
+    await this.#publisher.publish(this.engine.state());
+    // A change during the write marks its object anew, so only those from before count.
+    for (const key of unpublished)
+      if (this.#revisions.has(key)) this.#revisions.set(key, this.#publisher.at.revision);
+    if (unpublished.length > 0) this.#status.changed();
+  }
+
+  #progress(id: PolicyName): Progress {
+    const revision = this.#revisions.get(policyKey(id));
+    const nodes = [...this.#inputs.nodes];
+    if (revision === undefined) return { revision, acknowledged: 0, nodes: nodes.length };
+    const wanted = { epoch: this.#publisher.at.epoch, revision };
+    const reports = nodes.map((node) => this.#reports.get(node));
+    const acknowledged = reports.filter((report) => report && compareRevisions(report, wanted) >= 0).length;
+    const failed = reports.find((report) => report?.error !== undefined);
+    return {
+      revision,
+      acknowledged,
+      nodes: nodes.length,
+      error: failed && `${failed.node}: ${failed.error}`,
+    };
+  }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+import { hostname } from 'node:os';
+import { Lifecycle, errorMessage, systemClock } from '@cilium-ts/base';
+import { KubeClient, LeaderElector, loadKubeConfig } from '@cilium-ts/kube';
+import { createLogger, createMetrics } from '@cilium-ts/telemetry';
+import { Compiler } from './compiler.ts';
+import { compilerConfig } from './compiler-config.ts';
+import { registerMetrics } from './compiler-metrics.ts';
+import { HealthServer } from './health-server.ts';
+import { PolicyService } from './policy-service.ts';
+
+async function main(): Promise<void> {
+  const config = compilerConfig(process.argv.slice(2), process.env, hostname());
+  const { candidate, cluster, mode, natsService, natsUrl, namespace } = config;
+  const log = createLogger({ component: 'policy-compiler', level: config.logLevel });
+  const life = new Lifecycle();
+  const client = new KubeClient(await loadKubeConfig({ file: config.kubeConfig }));
+  life.onStop(() => client.close());
+  const compiler = life.add(
+    new Compiler({ client, clock: systemClock, log, name: candidate, cluster, mode, natsService, natsUrl }),
+  );
+  const metrics = life.add(createMetrics());
+  registerMetrics(metrics, compiler);
+  const health = new HealthServer(() => (compiler.ready ? undefined : 'inputs not listed yet'), metrics);
+  life.add(await health.start(config.healthAddress));
+  life.add(await new PolicyService(compiler).start(config.grpcAddress));
+  life.add(
+    new LeaderElector({
+      client,
+      namespace,
+      name: 'cilium-policy-compiler',
+      identity: candidate,
+      leaseMs: 6000,
+      renewDeadlineMs: 4000,
+      retryMs: 1000,
+      onStarted: () => compiler.setLeading(true),
+      onStopped: () => compiler.setLeading(false),
+      log,
+    }).start(),
+  );
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => {
+      setTimeout(() => process.exit(1), 3000).unref();
+      void life.stop().then(() => process.exit(0));
+    });
+  }
+  await compiler.start();
+  log.info({ candidate }, 'compiling policy');
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`cilium-policy-compiler: ${errorMessage(error)}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+import { errorMessage, type Clock, type Logger } from '@cilium-ts/base';
+import type { Bucket, BucketEntry } from '@cilium-ts/bus';
+import {
+  HEAD_KEY,
+  cidrKey,
+  encodeRuleSet,
+  encodeSubject,
+  ruleSetKey,
+  subjectKey,
+  type CidrIdentity,
+  type EngineState,
+  type Head,
+  type PolicyRevision,
+} from '@cilium-ts/policy';
+
+/** What a session's bucket holds, as far as this compiler knows. */
+interface Session {
+  readonly bucket: Bucket;
+  readonly written: Map<string, string>;
+  headVersion: number;
+}
+
+/** Rule sets that nothing refers to stay this long for nodes that are late, in milliseconds. */
+const KEEP_UNUSED_MS = 60_000;
+
+/**
+ * Writes the engine's state into the policy bucket: only what differs, the head last. The head is written by
+ * compare-and-set, so that of two compilers that think they lead one finds out before its work counts.
+ */
+export class Publisher {
+  readonly #log: Logger;
+  readonly #clock: Clock;
+  readonly #name: string;
+  readonly #unused = new Map<string, number>();
+  #session: Session | undefined;
+  #epoch = 0;
+  #revision = 0;
+
+  constructor(name: string, clock: Clock, log: Logger) {
+    this.#name = name;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  get at(): PolicyRevision {
+    return { epoch: this.#epoch, revision: this.#revision };
+  }
+
+  get ready(): boolean {
+    return this.#session !== undefined;
+  }
+
+  /** Reads what the bucket holds. Returns the CIDR numbers in use there. */
+  async attach(bucket: Bucket): Promise<CidrIdentity[]> {
+    const entries = (await bucket.entries()).filter((entry) => entry.value !== undefined);
+    const written = new Map<string, string>();
+    let headEntry: BucketEntry | undefined;
+    for (const entry of entries) {
+      if (entry.key === HEAD_KEY) headEntry = entry;
+      else written.set(entry.key, entry.value!);
+    }
+    const head = headEntry ? (JSON.parse(headEntry.value!) as Head) : undefined;
+    // The deleted head of a bucket still has a version; an absent one is 0.
+    this.#session = { bucket, written, headVersion: headEntry?.version ?? 0 };
+    this.#revision = Math.max(this.#revision, head?.revision ?? 0);
+    if (this.#epoch <= (head?.epoch ?? 0) && head?.leader !== this.#name) this.#epoch = 0;
+    // Seconds of the clock: higher than any earlier leader's also after the store was lost.
+    this.#epoch ||= Math.max((head?.epoch ?? 0) + 1, Math.floor(this.#clock.now() / 1000));
+    return [...written].flatMap(([key, prefix]) =>
+      key.startsWith('cidr.') ? [{ prefix, identity: Number(key.slice(5)) }] : [],
+    );
+  }
+
+  detach(): void {
+    this.#session = undefined;
+  }
+
+  /** Brings the bucket up to `state`; returns whether anything had to be written. @throws AppError `bus-conflict` */
+  async publish(state: EngineState): Promise<boolean> {
+    const session = this.#session;
+    if (!session) return false;
+    const wanted = documents(state);
+    const changed = [...wanted].filter(([key, value]) => session.written.get(key) !== value);
+    const gone = [...session.written.keys()].filter((key) => !wanted.has(key) && !key.startsWith('ruleset.'));
+    for (const key of wanted.keys()) this.#unused.delete(key);
+    if (changed.length === 0 && gone.length === 0 && session.headVersion > 0) {
+      this.#collect(session, wanted);
+      return false;
+    }
+    // Rule sets first: a subject must never name one that is not there.
+    await this.#write(
+      session,
+      changed.filter(([key]) => key.startsWith('ruleset.')),
+    );
+    await this.#write(
+      session,
+      changed.filter(([key]) => !key.startsWith('ruleset.')),
+    );
+    await Promise.all(gone.map((key) => session.bucket.delete(key).then(() => session.written.delete(key))));
+    const head: Head = { epoch: this.#epoch, revision: this.#revision + 1, leader: this.#name };
+    session.headVersion = await session.bucket.compareAndSet(
+      HEAD_KEY,
+      JSON.stringify(head),
+      session.headVersion,
+    );
+    this.#revision = head.revision;
+    this.#log.info({ ...head, changed: changed.length, removed: gone.length }, 'policy published');
+    this.#collect(session, wanted);
+    return true;
+  }
+
+  async #write(session: Session, documents: readonly (readonly [string, string])[]): Promise<void> {
+    await Promise.all(
+      documents.map(async ([key, value]) => {
+        await session.bucket.put(key, value);
+        session.written.set(key, value);
+      }),
+    );
+  }
+
+  /** Deletes rule sets that have been unused for long enough. */
+  #collect(session: Session, wanted: ReadonlyMap<string, string>): void {
+    const now = this.#clock.monotonic();
+    for (const key of session.written.keys()) {
+      if (wanted.has(key)) continue;
+      const since = this.#unused.get(key) ?? now;
+      this.#unused.set(key, since);
+      if (now - since < KEEP_UNUSED_MS) continue;
+      this.#unused.delete(key);
+      session.written.delete(key);
+      session.bucket.delete(key).catch((error: unknown) => {
+        this.#log.debug({ key, error: errorMessage(error) }, 'unused rule set not deleted');
+      });
+    }
+  }
+}
+
+function documents(state: EngineState): Map<string, string> {
+  const wanted = new Map<string, string>();
+  for (const ruleSet of state.ruleSets) wanted.set(ruleSetKey(ruleSet.id), encodeOnce(ruleSet));
+  for (const subject of state.subjects) wanted.set(subjectKey(subject.identity), encodeSubject(subject));
+  for (const { prefix, identity } of state.cidrs) wanted.set(cidrKey(identity), prefix);
+  return wanted;
+}
+
+/** Rule sets do not change: their text is made once. */
+const encoded = new WeakMap<object, string>();
+function encodeOnce(ruleSet: EngineState['ruleSets'][number]): string {
+  let text = encoded.get(ruleSet);
+  if (text === undefined) encoded.set(ruleSet, (text = encodeRuleSet(ruleSet)));
+  return text;
+}
