@@ -82,7 +82,7 @@ describe('policy changes', () => {
     if (refused === undefined) {
       const condition = await eventually('Valid=False', async () => {
         const found = await validCondition('probe');
-        return found?.status === 'False' && found;
+        return found?.status === "False" ? found : undefined;
       });
       expect(condition.message).toMatch(/egress\[0\]\.toCIDR\[0\]/);
     } else {
