@@ -66,11 +66,11 @@ inline_fn int leave_pod(struct __sk_buff *skb, struct run *r)
 		if (!(local->flags & ENDPOINT_HOST))
 			target = local->ifindex;
 	}
-	result = judge(skb, r, &f, key.ifindex, true, &ok);
+	result = judge(skb, r, &f, endpoint, key.ifindex, true, &ok);
 	if (result < 0)
 		return result;
 	if (target) {
-		result = judge(skb, r, &f, target, false, &ok);
+		result = judge(skb, r, &f, 0, target, false, &ok);
 		if (result < 0)
 			return result;
 	}

@@ -123,7 +123,7 @@ inline_fn int admit(struct __sk_buff *skb, struct run *r, struct flow *f, __u32 
 	if (unlikely(r->packet.flags & PACKET_ICMP_ERROR) && !(r->packet.flags & PACKET_RELATED))
 		related_tuple(skb, &r->packet);
 	ct_lookup(r, f);
-	result = judge(skb, r, f, ifindex, false, &ok);
+	result = judge(skb, r, f, 0, ifindex, false, &ok);
 	if (result < 0)
 		return result;
 	result = account(skb, r, f, ok);

@@ -25,7 +25,8 @@ struct run {
 	__u8 ct_state;
 	__u8 match_type;
 	__u8 file;
-	__u16 pad;
+	__u8 ring_full;			/* no room a moment ago: the next event of this run is lost as well */
+	__u8 pad;
 	struct ct_entry entry;		/* room to write a connection or a service choice in */
 } __attribute__((aligned(8)));
 
@@ -83,11 +84,16 @@ subprogram int emit_event(struct __sk_buff *skb, struct run *r, __u32 type_subty
 	__u32 zero = 0, captured = skb->len;
 	__u32 *sequence = bpf_map_lookup_elem(&cilium_event_seq, &zero);
 	__u32 number = sequence ? ++(*sequence) : 0;
-	struct event_record *event = bpf_ringbuf_reserve(&cilium_events, sizeof(*event), 0);
+	struct event_record *event;
 	__u64 wakeup;
 
-	if (!event)
+	if (r->ring_full)
 		return 0;
+	event = bpf_ringbuf_reserve(&cilium_events, sizeof(*event), 0);
+	if (!event) {
+		r->ring_full = 1;
+		return 0;
+	}
 	if (captured > EVENT_CAPTURE_MAX)
 		captured = EVENT_CAPTURE_MAX;
 	event->head.type = type_subtype >> 8;
@@ -160,6 +166,6 @@ inline_fn struct run *run_start(__u8 direction, __u8 file)
 	r->ct_state = 0;
 	r->match_type = 0;
 	r->file = file;
-	r->pad = 0;
+	r->ring_full = 0;
 	return r;
 }

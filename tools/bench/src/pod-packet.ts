@@ -118,7 +118,7 @@ async function openBed(native: Native, directory: string, small: boolean): Promi
     expectedLayoutHash: abi.LAYOUT_HASH,
     pinDirectory: directory,
     // As large as the peer's tables were: a full table measures eviction, not the path.
-    mapSizes: small ? {} : { cilium_ct_global: 524_288, cilium_ct_half_open: 1_048_576 },
+    mapSizes: small ? {} : { cilium_ct_global: 524_288, cilium_ct_half_open: 524_288 },
   });
   await fillMaps(pods);
   const wrapper = await BpfObject.load(native, join(objects, 'tests/bench_wrapper.o'));
