@@ -37,6 +37,13 @@ function headers(bpfDir: string): string[] {
   );
 }
 
+/** Headers that declare shared types, relative to the bpf folder. */
+export function contractHeaders(bpfDir: string): string[] {
+  return headers(bpfDir)
+    .map((path) => path.slice(join(bpfDir, '/').length))
+    .filter((path) => !path.startsWith('maps/'));
+}
+
 export function readDeclarations(bpfDir: string): Declarations {
   const structs: string[] = [];
   const enums: string[] = [];

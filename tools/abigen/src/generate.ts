@@ -1,18 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from 'node:path';
 import { format } from 'prettier';
-import { parseBtf } from './btf.ts';
-import { compileLayout, readDeclarations } from './compile.ts';
-import { elfSection } from './elf.ts';
-import { emitFiles, emitHashHeader, emitIndex } from './emit.ts';
-import { buildLayout, layoutHash, lockText, type Layout } from './layout.ts';
-
-/** @throws Error with the compiler's words, or naming the member that has no TypeScript form */
-export function readLayout(clang: string, bpfDir: string): Layout {
-  const declarations = readDeclarations(bpfDir);
-  const object = compileLayout(clang, bpfDir, declarations);
-  return buildLayout(parseBtf(elfSection(object, '.BTF')), declarations);
-}
+import { emitFiles, emitHashHeader, emitIndex, emitLayoutCheck } from './emit.ts';
+import { contractHeaders } from './compile.ts';
+import { layoutHash, lockText } from './layout.ts';
+import { readLayout } from './read-layout.ts';
 
 /** All generated files, path relative to the repository root -> text. */
 export async function generate(clang: string, bpfDir: string): Promise<Map<string, string>> {
@@ -28,5 +20,6 @@ export async function generate(clang: string, bpfDir: string): Promise<Map<strin
   files.set('libs/abi/src/index.ts', await pretty(emitIndex(layout)));
   files.set('libs/abi/layout.lock', lock);
   files.set('bpf/config/layout_hash.h', emitHashHeader(hash));
+  files.set('bpf/tests/layout_check.c', emitLayoutCheck(layout, contractHeaders(bpfDir)));
   return files;
 }
