@@ -3,7 +3,7 @@
 // Plain values in, plain values out.
 import { describe, expect, test } from '@jest/globals';
 import { parseConfig, parseDurationMs } from './config.ts';
-import { parseCommandLine } from './config-files.ts';
+import { parseCommandLine } from '@cilium-ts/config';
 
 describe('parseConfig', () => {
   test('fills in defaults and lists unknown keys', () => {
