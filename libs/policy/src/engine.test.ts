@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tested: the engine on the seed's policies, origins and lines, named ports, CIDRs, services, documents, explain.
+// How: a small world of pods, looked up as the datapath does.
+import { createHash } from 'node:crypto';
+import { describe, expect, test } from '@jest/globals';
+import {
+  PolicyEngine,
+  PolicyFeed,
+  decodeRuleSet,
+  encodeRuleSet,
+  explain,
+  lookup,
+  ruleSetIdOf,
+  type Direction,
+  type RuleSetEntry,
+} from './index.ts';
+import { sha256Hex } from './sha256.ts';
+import { parsed, podLabels } from './testing.ts';
+
+const FRONTEND = 300;
+const BACKEND = 301;
+const OTHER = 302;
+
+function world(): PolicyEngine {
+  const engine = new PolicyEngine({ cluster: 'default' });
+  engine.upsertIdentity(FRONTEND, podLabels('production', { app: 'frontend' }));
+  engine.upsertIdentity(BACKEND, podLabels('production', { app: 'backend' }));
+  engine.upsertIdentity(OTHER, podLabels('default', { app: 'backend' }));
+  return engine;
+}
+
+function ask(
+  engine: PolicyEngine,
+  subject: number,
+  direction: Direction,
+  identity: number,
+  port: number,
+  pod?: string,
+): RuleSetEntry | undefined {
+  const ruleSet = engine.ruleSet(ruleSetIdOf(engine.subject(subject)!, pod))!;
+  return lookup(ruleSet, { direction, identity, protocol: 6, port });
+}
+
+const allowFrontend = parsed(
+  'cnp',
+  'allow-frontend-to-backend',
+  {
+    endpointSelector: { matchLabels: { app: 'frontend' } },
+    egress: [
+      {
+        toEndpoints: [{ matchLabels: { app: 'backend' } }],
+        toPorts: [{ ports: [{ port: '8080', protocol: 'TCP' }] }],
+      },
+    ],
+  },
+  'production',
+);
+
+describe('the seed', () => {
+  test('frontend reaches backend on 8080 and nothing else; others are not touched', () => {
+    const engine = world();
+    engine.upsertPolicy(allowFrontend);
+    engine.compile();
+    expect(ask(engine, FRONTEND, 'egress', BACKEND, 8080)?.verdict).toBe('allow');
+    expect(ask(engine, FRONTEND, 'egress', BACKEND, 8081)).toBeUndefined();
+    expect(ask(engine, FRONTEND, 'egress', OTHER, 8080)).toBeUndefined();
+    expect(ask(engine, FRONTEND, 'ingress', OTHER, 1)?.verdict).toBe('allow');
+    expect(ask(engine, BACKEND, 'egress', 2, 1)?.verdict).toBe('allow');
+    expect(engine.subject(BACKEND)!.ruleSet).toBe(engine.subject(OTHER)!.ruleSet);
+  });
+
+  test('an entry leads to the object, the path and the line', () => {
+    const engine = world();
+    engine.upsertPolicy(allowFrontend);
+    engine.compile();
+    const ruleSet = engine.ruleSet(engine.subject(FRONTEND)!.ruleSet)!;
+    const entry = ask(engine, FRONTEND, 'egress', BACKEND, 8080)!;
+    expect(ruleSet.origins[entry.origin - 1]).toEqual({
+      kind: 'CiliumNetworkPolicy',
+      namespace: 'production',
+      name: 'allow-frontend-to-backend',
+      path: 'egress[0].toPorts[0]',
+      line: 6,
+    });
+    expect(ruleSet.isolatedBy.egress.map(({ path, line }) => `${path}:${line}`)).toEqual(['egress[0]:2']);
+  });
+
+  test('the cluster-wide policy lets pods in and keeps the world out; the local host passes', () => {
+    const engine = world();
+    engine.upsertPolicy(
+      parsed('ccnp', 'deny-cross-namespace', {
+        endpointSelector: {},
+        ingress: [{ fromEndpoints: [{ matchLabels: {} }] }],
+      }),
+    );
+    engine.compile();
+    expect(ask(engine, BACKEND, 'ingress', OTHER, 80)?.verdict).toBe('allow');
+    expect(ask(engine, BACKEND, 'ingress', 2, 80)).toBeUndefined();
+    expect(ask(engine, BACKEND, 'ingress', 6, 80)).toBeUndefined();
+    expect(ask(engine, BACKEND, 'ingress', 1, 80)?.verdict).toBe('allow');
+  });
+
+  test('explains a default deny with the isolating rule and the nearest miss', () => {
+    const engine = world();
+    engine.upsertPolicy(allowFrontend);
+    engine.compile();
+    const answer = explain(engine, FRONTEND, {
+      direction: 'egress',
+      identity: BACKEND,
+      protocol: 6,
+      port: 8081,
+    });
+    expect(answer).toMatchObject({
+      verdict: 'default-deny',
+      nearestMiss:
+        'TCP port 8081, CNP production/allow-frontend-to-backend egress[0].toPorts[0] has TCP 8080',
+    });
+    expect(answer!.isolatedBy).toHaveLength(1);
+  });
+});
+
+describe('what is not enforced yet', () => {
+  const rule = (item: object): ReturnType<typeof parsed> =>
+    parsed('cnp', 'p', { endpointSelector: {}, egress: [item] }, 'production');
+
+  test.each([
+    ['HTTP rules', { toPorts: [{ ports: [{ port: '80', protocol: 'TCP' }], rules: { http: [{}] } }] }, 80],
+    ['server names', { toPorts: [{ ports: [{ port: '443', protocol: 'TCP' }], serverNames: ['a.b'] }] }, 443],
+    ['DNS names', { toFQDNs: [{ matchName: 'a.b' }] }, 443],
+    ['authentication', { toEntities: ['world'], authentication: { mode: 'required' } }, 443],
+  ])('%s are dropped with a reason of their own and noted', (_, item, port) => {
+    const engine = world();
+    const policy = rule(item);
+    engine.upsertPolicy(policy);
+    engine.compile();
+    expect(ask(engine, FRONTEND, 'egress', 2, port)?.verdict).toBe('unenforced');
+    expect(policy.unenforced).toHaveLength(1);
+  });
+
+  test('DNS names take nothing from what another rule allows', () => {
+    const engine = world();
+    engine.upsertPolicy(
+      parsed(
+        'cnp',
+        'p',
+        { endpointSelector: {}, egress: [{ toFQDNs: [{ matchName: 'a.b' }] }, { toEntities: ['world'] }] },
+        'production',
+      ),
+    );
+    engine.compile();
+    expect(ask(engine, FRONTEND, 'egress', 2, 443)?.verdict).toBe('allow');
+  });
+});
+
+describe('named ports', () => {
+  const byName = parsed(
+    'cnp',
+    'p',
+    {
+      endpointSelector: { matchLabels: { app: 'backend' } },
+      ingress: [{ toPorts: [{ ports: [{ port: 'web', protocol: 'TCP' }] }] }],
+    },
+    'production',
+  );
+  const web = (
+    port: number,
+  ): { identity: number; ports: { name: string; port: number; protocol: number }[] } => ({
+    identity: BACKEND,
+    ports: [{ name: 'web', port, protocol: 6 }],
+  });
+
+  test('stand for the number of the own pod, also where pods of one identity differ', () => {
+    const engine = world();
+    engine.upsertPolicy(byName);
+    engine.upsertPod('production/b1', web(8080));
+    engine.compile();
+    expect(ask(engine, BACKEND, 'ingress', FRONTEND, 8080)?.verdict).toBe('allow');
+    engine.upsertPod('production/b2', web(9090));
+    engine.compile();
+    expect(ask(engine, BACKEND, 'ingress', FRONTEND, 8080)).toBeUndefined();
+    expect(ask(engine, BACKEND, 'ingress', FRONTEND, 8080, 'production/b1')?.verdict).toBe('allow');
+    expect(ask(engine, BACKEND, 'ingress', FRONTEND, 9090, 'production/b1')).toBeUndefined();
+    expect(ask(engine, BACKEND, 'ingress', FRONTEND, 9090, 'production/b2')?.verdict).toBe('allow');
+  });
+});
+
+describe('CIDRs and Services', () => {
+  test('prefixes get identities that survive a restart; exceptions are left out', () => {
+    const engine = world();
+    const policy = parsed(
+      'cnp',
+      'p',
+      { endpointSelector: {}, egress: [{ toCIDRSet: [{ cidr: '10.0.0.0/8', except: ['10.96.0.0/12'] }] }] },
+      'production',
+    );
+    engine.upsertPolicy(policy);
+    const cidrs = new Map(engine.compile()!.cidrs.map(({ prefix, identity }) => [prefix, identity]));
+    expect(ask(engine, FRONTEND, 'egress', cidrs.get('10.0.0.0/8')!, 1)?.verdict).toBe('allow');
+    expect(ask(engine, FRONTEND, 'egress', cidrs.get('10.96.0.0/12')!, 1)).toBeUndefined();
+    const again = world();
+    again.restoreCidrs([...cidrs].map(([prefix, identity]) => ({ prefix, identity })));
+    again.upsertPolicy(policy);
+    expect(again.compile()!.cidrs).toEqual([...cidrs].map(([prefix, identity]) => ({ prefix, identity })));
+    engine.deletePolicy(policy.id);
+    expect(engine.compile()!.removedCidrs).toHaveLength(2);
+  });
+
+  test('a Service that does not exist allows nobody, not everybody', () => {
+    const engine = world();
+    engine.upsertPolicy(
+      parsed(
+        'cnp',
+        'p',
+        {
+          endpointSelector: {},
+          egress: [
+            {
+              toServices: [{ k8sService: { serviceName: 's', namespace: 'production' } }],
+              toPorts: [{ ports: [{ port: '8080', protocol: 'TCP' }] }],
+            },
+          ],
+        },
+        'production',
+      ),
+    );
+    engine.compile();
+    expect(ask(engine, FRONTEND, 'egress', BACKEND, 8080)).toBeUndefined();
+    engine.upsertService({
+      namespace: 'production',
+      name: 's',
+      labels: {},
+      selector: { app: 'backend' },
+      backends: [],
+    });
+    engine.compile();
+    expect(ask(engine, FRONTEND, 'egress', BACKEND, 8080)?.verdict).toBe('allow');
+    expect(ask(engine, FRONTEND, 'egress', OTHER, 8080)).toBeUndefined();
+  });
+});
+
+describe('the feed', () => {
+  test('keeps the last valid version of an object in force', () => {
+    const engine = world();
+    const feed = new PolicyFeed(engine, 'default');
+    const object = (port: string): never =>
+      ({
+        kind: 'CiliumNetworkPolicy',
+        metadata: { name: 'p', namespace: 'production', uid: 'u' },
+        spec: { endpointSelector: {}, ingress: [{ toPorts: [{ ports: [{ port }] }] }] },
+      }) as never;
+    expect(feed.upsertPolicy(object('80')).problems).toEqual([]);
+    expect(feed.upsertPolicy(object('0'))).toMatchObject({ previousInForce: true });
+    engine.compile();
+    expect(ask(engine, BACKEND, 'ingress', 2, 80)?.verdict).toBe('allow');
+    expect(ask(engine, BACKEND, 'ingress', 2, 81)).toBeUndefined();
+    feed.deletePolicy(object('0'));
+    engine.compile();
+    expect(ask(engine, BACKEND, 'ingress', 2, 81)?.verdict).toBe('allow');
+  });
+});
+
+describe('documents', () => {
+  test('a rule set survives its text; a damaged one is refused', () => {
+    const engine = world();
+    engine.upsertPolicy(allowFrontend);
+    engine.compile();
+    const ruleSet = engine.ruleSet(engine.subject(FRONTEND)!.ruleSet)!;
+    expect(decodeRuleSet(encodeRuleSet(ruleSet))).toEqual(ruleSet);
+    expect(() => decodeRuleSet(encodeRuleSet(ruleSet).replace('8080', '8081'))).toThrow('does not match');
+  });
+
+  test.each(['', 'abc', 'x'.repeat(55), 'x'.repeat(64), 'y'.repeat(1000)])(
+    'the hash of %j is SHA-256',
+    (text) =>
+      expect(sha256Hex(new TextEncoder().encode(text))).toBe(createHash('sha256').update(text).digest('hex')),
+  );
+});
