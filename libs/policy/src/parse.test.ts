@@ -124,7 +124,7 @@ describe('implicit labels', () => {
   const peer = (kind: 'cnp' | 'ccnp', selector: unknown): string => {
     const item = parsed(kind, 'p', { endpointSelector: {}, ingress: [{ fromEndpoints: [selector] }] })
       .rules[0]!.items[0]!;
-    const [first] = item.peers as {
+    const [first] = item.peers as unknown as {
       selector: { source: string; key: string; operator: string; values: string[] }[];
     }[];
     return first!.selector
