@@ -31,6 +31,23 @@ static void append_escaped(char *out, size_t room, const char *path)
 	out[at] = 0;
 }
 
+/*
+ * An image layer lies somewhere below the machine's root, which is a layer as well: overlapping layers are refused. Seen
+ * through a read-only overlay of its own it lies on another file system. Writes the mount point to OUT.
+ */
+static void mount_layer_apart(const char *layer, const char *dir, size_t number, char *out, size_t room)
+{
+	char options[2 * PATH_MAX] = "lowerdir=", empty[PATH_MAX];
+	snprintf(empty, sizeof(empty), "%s/empty", dir);
+	make_dirs(empty, 0755);
+	snprintf(out, room, "%s/layer%zu", dir, number);
+	make_dirs(out, 0755);
+	append_escaped(options, sizeof(options), layer);
+	strcat(options, ":");
+	append_escaped(options, sizeof(options), empty);
+	mount_or_die("overlay", out, "overlay", MS_RDONLY, options);
+}
+
 /* `lower=` records name image layers, topmost first; the machine's root is always the lowest layer. */
 void mount_overlay(const struct spec *spec, const char *dir)
 {
@@ -38,7 +55,8 @@ void mount_overlay(const struct spec *spec, const char *dir)
 	struct strings layers = { 0 };
 	spec_all(spec, "lower", &layers);
 	for (size_t i = 0; i < layers.count; i++) {
-		append_escaped(options, sizeof(options), layers.at[i]);
+		mount_layer_apart(layers.at[i], dir, i, path, sizeof(path));
+		append_escaped(options, sizeof(options), path);
 		strcat(options, ":");
 	}
 	strcat(options, "/,upperdir=");
@@ -56,6 +74,11 @@ void mount_overlay(const struct spec *spec, const char *dir)
 	if (mount("overlay", root, "overlay", 0, options) < 0) {
 		options[strlen(options) - strlen(",volatile")] = 0;
 		mount_or_die("overlay", root, "overlay", 0, options);
+	}
+	/* The overlay holds its layers by itself. */
+	for (size_t i = 0; i < layers.count; i++) {
+		snprintf(path, sizeof(path), "%s/layer%zu", dir, i);
+		umount2(path, MNT_DETACH);
 	}
 }
 
