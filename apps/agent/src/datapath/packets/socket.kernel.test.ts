@@ -60,9 +60,17 @@ const servers: (Server | Socket)[] = [];
 function client(kind: string, address: string, port = 80): Promise<Record<string, unknown>> {
   const node = join(process.cwd(), 'node_modules/.bin/node');
   const script = 'echo $$ > "$0/cgroup.procs" && exec "$@"';
-  return promisify(execFile)('sh', ['-c', script, cgroup, node, '-e', CLIENT, kind, address, String(port)]).then(
-    ({ stdout }) => JSON.parse(stdout) as Record<string, unknown>,
-  );
+  return promisify(execFile)('sh', [
+    '-c',
+    script,
+    cgroup,
+    node,
+    '-e',
+    CLIENT,
+    kind,
+    address,
+    String(port),
+  ]).then(({ stdout }) => JSON.parse(stdout) as Record<string, unknown>);
 }
 
 async function tcpServer(host: string): Promise<number> {
