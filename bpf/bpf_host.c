@@ -46,12 +46,17 @@ int cil_from_netdev(struct __sk_buff *skb)
 	if (result != PARSE_OK)
 		return TC_ACT_OK;
 	result = arrive(skb, r);
-	return unlikely(result < 0) ? drop(skb, r, result) : result;
+	if (likely(result >= 0))
+		return result;
+	if (has(CONFIG_DROP_EVENTS))
+		name_ends(r);
+	return drop(skb, r, result);
 }
 
 inline_fn int depart(struct __sk_buff *skb, struct run *r)
 {
 	struct lxc_value *local;
+	int result;
 
 	if (address_is_node(&r->packet.source))
 		return TC_ACT_OK;
@@ -59,14 +64,8 @@ inline_fn int depart(struct __sk_buff *skb, struct run *r)
 	if (!local || (local->flags & ENDPOINT_HOST) || !masquerade_wanted(&r->packet))
 		return TC_ACT_OK;
 	r->endpoint = local->id;
-	int result = nat_egress(skb, r);
-
-	if (result < 0) {
-		r->source_identity = resolve_identity(&r->packet.source);
-		r->destination_identity = resolve_identity(&r->packet.destination);
-		return result;
-	}
-	return TC_ACT_OK;
+	result = nat_egress(skb, r);
+	return result < 0 ? result : TC_ACT_OK;
 }
 
 SEC("tc")
@@ -83,7 +82,11 @@ int cil_to_netdev(struct __sk_buff *skb)
 	if (result != PARSE_OK)
 		return TC_ACT_OK;
 	result = depart(skb, r);
-	return unlikely(result < 0) ? drop(skb, r, result) : result;
+	if (likely(result >= 0))
+		return result;
+	if (has(CONFIG_DROP_EVENTS))
+		name_ends(r);
+	return drop(skb, r, result);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -106,10 +106,14 @@ int cil_from_container(struct __sk_buff *skb)
 	if (result == PARSE_LINK)
 		return TC_ACT_OK;
 	if (unlikely(result == PARSE_OTHER))
-		result = LXC_FAIL(DROP_UNSUPPORTED_L3);
+		result = FAIL_AT(FILE_LIB_PARSE, DROP_UNSUPPORTED_L3);
 	else if (likely(result == PARSE_OK))
 		result = leave_pod(skb, r);
-	return unlikely(result < 0) ? drop(skb, r, result) : result;
+	if (likely(result >= 0))
+		return result;
+	if (has(CONFIG_DROP_EVENTS) && !r->ring_full && FAIL_FILE(result) != FILE_LIB_PARSE)
+		name_ends(r);
+	return drop(skb, r, result);
 }
 
 inline_fn int enter_pod(struct __sk_buff *skb, struct run *r)
@@ -137,10 +141,14 @@ int cil_to_container(struct __sk_buff *skb)
 	if (result == PARSE_LINK)
 		return TC_ACT_OK;
 	if (unlikely(result == PARSE_OTHER))
-		result = LXC_FAIL(DROP_UNSUPPORTED_L3);
+		result = FAIL_AT(FILE_LIB_PARSE, DROP_UNSUPPORTED_L3);
 	else if (likely(result == PARSE_OK))
 		result = enter_pod(skb, r);
-	return unlikely(result < 0) ? drop(skb, r, result) : result;
+	if (likely(result >= 0))
+		return result;
+	if (has(CONFIG_DROP_EVENTS) && !r->ring_full && FAIL_FILE(result) != FILE_LIB_PARSE)
+		name_ends(r);
+	return drop(skb, r, result);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

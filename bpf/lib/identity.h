@@ -35,3 +35,30 @@ subprogram identity_t resolve_identity(const struct ip_addr *address)
 	cached = ipcache_lookup(address);
 	return cached ? cached->identity : IDENTITY_WORLD;
 }
+
+/* For events of packets that no policy was asked about; the packet must have been read. */
+subprogram int name_ends(struct run *r)
+{
+	struct lxc_value *local;
+
+	if (!r->source_identity)
+		r->source_identity = resolve_identity(&r->packet.source);
+	if (!r->destination_identity)
+		r->destination_identity = resolve_identity(&r->packet.destination);
+	if (!r->endpoint) {
+		local = bpf_map_lookup_elem(&cilium_lxc, &r->packet.destination);
+		if (local)
+			r->endpoint = local->id;
+	}
+	return 0;
+}
+
+/* A forwarded packet, told as the aggregation asks for it. `place`: file << 16 | line. */
+subprogram int trace(struct __sk_buff *skb, struct run *r, __u32 point, __u32 place)
+{
+	name_ends(r);
+	r->direction = point == TRACE_TO_ENDPOINT ? DIR_INGRESS : DIR_EGRESS;
+	return emit_event(skb, r, EVENT_KIND(EVENT_TRACE, point), place);
+}
+
+#define TRACE(skb, r, point) trace(skb, r, point, (r)->file << 16 | __LINE__)

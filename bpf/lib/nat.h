@@ -144,6 +144,59 @@ inline_fn void node_address(struct ip_addr *to, bool v6)
 		to->words[i] = node->words[i];
 }
 
+/* Replaces one end of the packet inside an ICMP error. 0 or a failure. */
+subprogram int rewrite_inner(struct __sk_buff *skb, struct packet *p, struct inner_packet *inner, struct nat_entry *to)
+{
+	bool destination = to->pad;
+	struct ip_addr from __attribute__((aligned(8))), target __attribute__((aligned(8)));
+	be16_t old = destination ? inner->destination_port : inner->source_port, port = to->port;
+	bool icmp = inner->protocol == IPPROTO_ICMP || inner->protocol == ICMPV6;
+	__u32 checksum = p->l4 + 2;
+	int result;
+
+	address_copy(&from, destination ? &inner->destination : &inner->source);
+	__builtin_memcpy(&target, &to->addr, 16);
+	/* The inner IPv4 header with its checksum sums to a constant: the outer ICMP checksum does not move. */
+	if (p->flags & PACKET_IPV6)
+		result = rewrite_ipv6_address(skb, inner->l3, checksum, 0, &from, &target, destination);
+	else
+		result = rewrite_ipv4_address(skb, inner->l3, 0, 0, from.words[3], target.words[3], destination);
+	if (result < 0)
+		return result;
+	if (bpf_l4_csum_replace(skb, checksum, old, port, 2) < 0)
+		return NAT_FAIL(DROP_CSUM_L4);
+	if (bpf_skb_store_bytes(skb, inner->l4 + (icmp ? 4 : destination ? 2 : 0), &port, 2, 0) < 0)
+		return NAT_FAIL(DROP_WRITE_ERROR);
+	return 0;
+}
+
+/* A pod's ICMP error about a packet that came back to it: told in the words of the node. 0 or a failure. */
+subprogram int nat_egress_error(struct __sk_buff *skb, struct run *r)
+{
+	struct packet *p = &r->packet;
+	struct inner_packet inner = {};
+	struct nat_key key = {};
+	struct nat_entry *entry, to;
+	int result = parse_inner(skb, p, &inner);
+
+	if (result < 0)
+		return result;
+	key.protocol = inner.protocol;
+	address_copy(&key.source, &inner.destination);
+	address_copy(&key.destination, &inner.source);
+	key.source_port = inner.destination_port;
+	key.destination_port = inner.source_port;
+	entry = bpf_map_lookup_elem(&cilium_snat, &key);
+	if (!entry || entry->expires <= r->now)
+		return NAT_FAIL(DROP_NAT_NO_MAPPING);
+	to = *entry;
+	to.pad = REWRITE_DESTINATION;
+	result = rewrite_inner(skb, p, &inner, &to);
+	if (result < 0)
+		return result;
+	return rewrite(skb, p, &entry->addr, PORT_END(p->source_port, REWRITE_SOURCE));
+}
+
 /* Leaving the node. 0 or a failure. */
 subprogram int nat_egress(struct __sk_buff *skb, struct run *r)
 {
@@ -153,6 +206,8 @@ subprogram int nat_egress(struct __sk_buff *skb, struct run *r)
 	struct ip_addr node __attribute__((aligned(8)));
 	int result;
 
+	if (p->flags & PACKET_ICMP_ERROR)
+		return nat_egress_error(skb, r);
 	if (!nat_protocol(p))
 		return NAT_FAIL(DROP_NAT_UNSUPPORTED);
 	address_copy(&key.source, &p->source);
@@ -191,10 +246,7 @@ subprogram int nat_ingress_error(struct __sk_buff *skb, struct run *r)
 {
 	struct packet *p = &r->packet;
 	struct inner_packet inner = {};
-	struct ip_addr pod __attribute__((aligned(8)));
-	struct nat_entry *entry;
-	__u32 checksum = p->l4 + 2, port_at;
-	be16_t port;
+	struct nat_entry *entry, to;
 	int result = parse_inner(skb, p, &inner);
 
 	if (result < 0)
@@ -203,21 +255,12 @@ subprogram int nat_ingress_error(struct __sk_buff *skb, struct run *r)
 			 r->now);
 	if (!entry)
 		return 0;
-	address_copy(&pod, &entry->addr);
-	port = entry->port;
-	/* The inner IPv4 header with its checksum sums to a constant: the outer ICMP checksum does not move. */
-	if (p->flags & PACKET_IPV6)
-		result = rewrite_ipv6_address(skb, inner.l3, checksum, 0, &inner.source, &pod, false);
-	else
-		result = rewrite_ipv4_address(skb, inner.l3, 0, 0, inner.source.words[3], pod.words[3], false);
+	to = *entry;
+	to.pad = REWRITE_SOURCE;
+	result = rewrite_inner(skb, p, &inner, &to);
 	if (result < 0)
 		return result;
-	port_at = inner.l4 + (inner.protocol == IPPROTO_ICMP || inner.protocol == ICMPV6 ? 4 : 0);
-	if (bpf_l4_csum_replace(skb, checksum, inner.source_port, port, 2) < 0)
-		return NAT_FAIL(DROP_CSUM_L4);
-	if (bpf_skb_store_bytes(skb, port_at, &port, 2, 0) < 0)
-		return NAT_FAIL(DROP_WRITE_ERROR);
-	result = rewrite(skb, p, &pod, PORT_END(p->destination_port, REWRITE_DESTINATION));
+	result = rewrite(skb, p, &entry->addr, PORT_END(p->destination_port, REWRITE_DESTINATION));
 	return result < 0 ? result : 1;
 }
 

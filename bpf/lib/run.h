@@ -88,7 +88,7 @@ subprogram int emit_event(struct __sk_buff *skb, struct run *r, __u32 type_subty
 	__u64 wakeup;
 
 	if (r->ring_full)
-		return 0;
+		return 0;	/* counted above */
 	event = bpf_ringbuf_reserve(&cilium_events, sizeof(*event), 0);
 	if (!event) {
 		r->ring_full = 1;
@@ -143,8 +143,6 @@ subprogram int drop(struct __sk_buff *skb, struct run *r, int code)
 	return TC_ACT_SHOT;
 }
 
-#define TRACE(skb, r, point) emit_event(skb, r, EVENT_KIND(EVENT_TRACE, point), (r)->file << 16 | __LINE__)
-
 inline_fn struct run *run_start(__u8 direction, __u8 file)
 {
 	__u32 zero = 0;
@@ -167,5 +165,7 @@ inline_fn struct run *run_start(__u8 direction, __u8 file)
 	r->match_type = 0;
 	r->file = file;
 	r->ring_full = 0;
+	/* What the CPU's last packet left behind must not speak for one that cannot be read. */
+	r->packet.flags = r->packet.protocol = 0;
 	return r;
 }

@@ -106,7 +106,10 @@ function ruleSet(): [abi.PolicyKey, abi.PolicyEntry][] {
   ];
   const { DIR_EGRESS, DIR_INGRESS } = TrafficDirection;
   return [
-    ...[1001, 1003].flatMap((identity) => [entry(identity, DIR_EGRESS, PORT), entry(identity, DIR_INGRESS, PORT)]),
+    ...[1001, 1003].flatMap((identity) => [
+      entry(identity, DIR_EGRESS, PORT),
+      entry(identity, DIR_INGRESS, PORT),
+    ]),
     ...Array.from({ length: 96 }, (_, i) => entry(2000 + i, DIR_EGRESS, 1000 + i)),
   ];
 }
@@ -170,7 +173,14 @@ function toPeer(peer: string, tcpFlags: number, flows: number, first = 0, port =
 }
 
 function fromPeer(peer: string, tcpFlags: number, flows: number): Template {
-  return packetTemplate({ source: peer, destination: POD, flowEnd: 'destination', port: PORT, tcpFlags, flows });
+  return packetTemplate({
+    source: peer,
+    destination: POD,
+    flowEnd: 'destination',
+    port: PORT,
+    tcpFlags,
+    flows,
+  });
 }
 
 /** A whole handshake for every flow: only then is it established in our books. */
@@ -212,7 +222,13 @@ function localCase(flows: number): Case {
     name: `pod to pod on the node (both policies, redirect_peer), established, ${flows} flows`,
     prepare: (bed) => establish(bed, LOCAL, flows, TC_ACT_REDIRECT),
     measure: (bed, _, small) =>
-      runPackets(bed, 'cil_from_container', toPeer(LOCAL, ACK, flows), small ? 1000 : REPEAT, TC_ACT_REDIRECT),
+      runPackets(
+        bed,
+        'cil_from_container',
+        toPeer(LOCAL, ACK, flows),
+        small ? 1000 : REPEAT,
+        TC_ACT_REDIRECT,
+      ),
   };
 }
 

@@ -2,7 +2,7 @@
 // Tested: connection tracking, ICMP errors, fragments, spoofed and broken packets of the pod programs.
 // How: the compiled programs run on hand-made packets by BPF_PROG_TEST_RUN over maps filled here.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { ConfigFlags, CtFlags, DropReason, EventType } from '@cilium-ts/abi';
+import { ConfigFlags, CtFlags, CtState, DropReason, EventType, TracePoint } from '@cilium-ts/abi';
 import { Action, PacketLab } from './packet-lab.ts';
 import { TcpFlag, buildPacket, readPacket } from './packet.ts';
 import { CLIENT, FAMILIES, REMOTE, SERVER, packet } from './pods.ts';
@@ -115,6 +115,25 @@ describe.each(FAMILIES)('connections over %s', (family) => {
     expect(readPacket(result.packet)).toMatchObject({ hops: 8, checksumsRight: true });
     // The last hop is the stack's business: it answers with its ICMP error.
     expect(lab.fromPod(CLIENT, toServer(nextPort++, syn, 1)).action).toBe(Action.ok);
+  });
+
+  test('a flow is traced when it begins and when it closes, not for every packet', async () => {
+    const port = nextPort++;
+    open(port);
+    await lab.events();
+    lab.fromPod(CLIENT, toServer(port, ack));
+    expect(await lab.events()).toEqual([]);
+    lab.fromPod(CLIENT, toServer(port, fin | ack));
+    expect(await lab.events()).toMatchObject([
+      {
+        type: EventType.EVENT_TRACE,
+        subtype: TracePoint.TRACE_TO_ENDPOINT,
+        ctState: CtState.CT_ESTABLISHED,
+        sourceIdentity: CLIENT.identity,
+        destinationIdentity: SERVER.identity,
+        peerEndpoint: SERVER.id,
+      },
+    ]);
   });
 
   test('an ICMP error passes with the flow it speaks of, and only with it', async () => {

@@ -165,6 +165,33 @@ describe.each(FAMILIES)('translation over %s', (family) => {
     expect(readPacket(inner)).toMatchObject({ source: CLIENT[family], sourcePort });
   });
 
+  test("a pod's ICMP error about an answer leaves in the words of the node", () => {
+    const sourcePort = nextPort++;
+    const out = packet(family, CLIENT, STRANGER, { protocol: 'udp', sourcePort, destinationPort: 443 });
+    lab.fromPod(CLIENT, out);
+    const sent = readPacket(lab.run('cil_to_netdev', out).packet);
+    const answer = packet(family, STRANGER, CLIENT, {
+      protocol: 'udp',
+      sourcePort: 443,
+      destinationPort: sourcePort,
+    });
+    const unreachable = packet(family, CLIENT, STRANGER, {
+      protocol: 'icmp',
+      icmpType: family === 'ipv4' ? 3 : 1,
+      inner: answer.subarray(14),
+    });
+    const left = lab.run('cil_to_netdev', unreachable);
+    expect(left.action).toBe(Action.ok);
+    const read = readPacket(left.packet);
+    expect(read).toMatchObject({ source: NODE[family], destination: STRANGER[family], checksumsRight: true });
+    const inner = new Uint8Array([...new Uint8Array(14), ...read.transport.subarray(8)]);
+    inner.set(family === 'ipv4' ? [8, 0] : [0x86, 0xdd], 12);
+    expect(readPacket(inner)).toMatchObject({
+      destination: NODE[family],
+      destinationPort: sent.sourcePort,
+    });
+  });
+
   test('inside the cluster, and to nodes, pods keep their address', () => {
     const otherNode = { ipv4: '192.168.77.2', ipv6: 'fd77::2' };
     lab.ipcache.set({ addr: otherNode[family] }, { identity: 6, flags: 0, node: '' });
