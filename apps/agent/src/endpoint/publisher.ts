@@ -58,6 +58,8 @@ export class EndpointPublisher {
   readonly #client: KubeClient;
   readonly #reconciler: Reconciler<Publication>;
   readonly #unwatch: () => void;
+  /** UID of the pod that owns the object, as last written. */
+  readonly #owners = new Map<string, string>();
 
   constructor(options: {
     readonly client: KubeClient;
@@ -106,26 +108,32 @@ export class EndpointPublisher {
 
   async #write(row: Publication): Promise<void> {
     const { namespace, name, podUid, status } = row;
-    const owner = { apiVersion: 'v1', kind: 'Pod', name, uid: podUid };
-    const metadata = { name, namespace, ...(podUid === '' ? {} : { ownerReferences: [owner] }) };
+    const key = `${namespace}/${name}`;
+    // The object of an earlier pod of that name would be collected with it: the owner is written first.
+    if (this.#owners.get(key) !== podUid) await this.#claim(row);
+    this.#owners.set(key, podUid);
     try {
-      await this.#client.patch(CILIUM_ENDPOINTS, { namespace, name }, 'merge', { metadata, status });
+      await this.#client.patch(CILIUM_ENDPOINTS, { namespace, name }, 'merge', { status }, { subresource: 'status' });
     } catch (error) {
-      if (!isNotFound(error)) throw error;
-      await this.#create({ metadata, status } as NewObject<UntypedObject>);
+      // Deleted by somebody: the next try makes it again.
+      this.#owners.delete(key);
+      throw error;
     }
   }
 
-  async #create(object: NewObject<UntypedObject>): Promise<void> {
+  async #claim({ namespace, name, podUid }: Publication): Promise<void> {
+    const owner = { apiVersion: 'v1', kind: 'Pod', name, uid: podUid };
+    const metadata = { name, namespace, ...(podUid === '' ? {} : { ownerReferences: [owner] }) };
     try {
-      await this.#client.create(CILIUM_ENDPOINTS, object);
+      await this.#client.create(CILIUM_ENDPOINTS, { metadata } as NewObject<UntypedObject>);
     } catch (error) {
-      // Created meanwhile, or its namespace is going away: the next round or the deletion settles it.
-      if (!isAlreadyExists(error) && !isNotFound(error)) throw error;
+      if (!isAlreadyExists(error)) throw error;
+      await this.#client.patch(CILIUM_ENDPOINTS, { namespace, name }, 'merge', { metadata });
     }
   }
 
   async #delete({ namespace, name }: Publication): Promise<void> {
+    this.#owners.delete(`${namespace}/${name}`);
     try {
       await this.#client.delete(CILIUM_ENDPOINTS, { namespace, name });
     } catch (error) {
