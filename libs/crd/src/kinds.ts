@@ -106,7 +106,7 @@ const endpoint: KindDefinition = {
     { name: 'IPv4', type: 'string', jsonPath: '.status.networking.addressing[0].ipv4' },
     { name: 'IPv6', type: 'string', jsonPath: '.status.networking.addressing[0].ipv6' },
   ],
-  statusSubresource: true,
+  statusSubresource: false,
 };
 
 const node: KindDefinition = {

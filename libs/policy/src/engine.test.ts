@@ -29,14 +29,10 @@ function world(): PolicyEngine {
   return engine;
 }
 
-function ask(
-  engine: PolicyEngine,
-  subject: number,
-  direction: Direction,
-  identity: number,
-  port: number,
-  pod?: string,
-): RuleSetEntry | undefined {
+type Ask = [direction: Direction, identity: number, port: number, pod?: string];
+
+function ask(engine: PolicyEngine, subject: number, ...question: Ask): RuleSetEntry | undefined {
+  const [direction, identity, port, pod] = question;
   const ruleSet = engine.ruleSet(ruleSetIdOf(engine.subject(subject)!, pod))!;
   return lookup(ruleSet, { direction, identity, protocol: 6, port });
 }

@@ -42,36 +42,33 @@ export function parseCiliumPolicy(object: PolicyObject, options: ParseOptions): 
     ? { kind: 'CiliumClusterwideNetworkPolicy', name }
     : { kind: 'CiliumNetworkPolicy', namespace: object.metadata?.namespace ?? 'default', name };
   const notes: Problem[] = [];
+  const shared = { read, options, id, notes };
   const rules: Rule[] = [];
   const { spec, specs } = object;
   if (spec !== undefined && spec !== null) {
-    rules.push(...parseRule(context(read, options, id, 'spec', '', spec, notes), spec));
+    rules.push(...parseRule(context(shared, 'spec', '', spec), spec));
   }
   const list = read.list(specs, 'specs');
   list?.forEach((item, index) => {
     const root = `specs[${index}]`;
-    rules.push(...parseRule(context(read, options, id, root, `[${index}]`, specs, notes), item));
+    rules.push(...parseRule(context(shared, root, `[${index}]`, specs), item));
   });
   if ((spec === undefined || spec === null) && !list) read.fail('spec', 'neither spec nor specs is present');
   return read.problems.length > 0 ? err(read.problems) : ok({ id, rules, unenforced: notes });
 }
 
-function context(
-  read: Reader,
-  options: ParseOptions,
-  id: PolicyName,
-  root: string,
-  prefix: string,
-  block: unknown,
-  notes: Problem[],
-): ObjectContext {
+type Shared = Pick<ObjectContext, 'read' | 'options' | 'id' | 'notes'>;
+
+/** `block` is what lines are counted in, `prefix` where the rule stands in it. */
+function context(shared: Shared, root: string, prefix: string, block: unknown): ObjectContext {
+  const { id } = shared;
   const lines = yamlLines(block);
   const origin = (path: string): Origin => ({
     ...id,
     path: prefix === '' ? path : `${root}.${path}`,
     line: lines.get(prefix === '' ? path : `${prefix}.${path}`) ?? 0,
   });
-  return { read, options, id, root, origin, notes, initSubject: false };
+  return { ...shared, root, origin, initSubject: false };
 }
 
 function parseRule(given: ObjectContext, value: unknown): Rule[] {

@@ -30,26 +30,16 @@ function printObject(
     if (value === undefined) continue;
     const inner = path === '' ? key : `${path}.${key}`;
     lines.set(inner, line);
-    line = printValue(value, inner, indent, indent + key.length + 2, line, lines);
+    if (isEmpty(value)) line++;
+    else if (Array.isArray(value)) line = printList(value, inner, indent, line + 1, lines);
+    else if (isObject(value)) line = printObject(value, inner, indent + 2, line + 1, lines);
+    else line += scalarLines(value, indent + key.length + 2, indent + 2);
   }
   return line;
 }
 
-/** Prints what follows `key:`; returns the next free line. */
-function printValue(
-  value: unknown,
-  path: string,
-  indent: number,
-  column: number,
-  line: number,
-  lines: Map<string, number>,
-): number {
-  if (Array.isArray(value))
-    return value.length === 0 ? line + 1 : printList(value, path, indent, line + 1, lines);
-  if (isObject(value)) {
-    return Object.keys(value).length === 0 ? line + 1 : printObject(value, path, indent + 2, line + 1, lines);
-  }
-  return line + scalarLines(value, column, indent + 2);
+function isEmpty(value: unknown): boolean {
+  return Array.isArray(value) ? value.length === 0 : isObject(value) && Object.keys(value).length === 0;
 }
 
 function printList(

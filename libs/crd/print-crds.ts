@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes the chart's CRD files; run from the repository root: node --conditions=@cilium-ts/source libs/crd/src/print-crds.ts
+// Writes the chart's CRD files; run from the repository root: node --conditions=@cilium-ts/source libs/crd/print-crds.ts
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { stringify } from 'yaml';
-import { KINDS } from './kinds.ts';
-import { crdFileName, crdManifest } from './manifest.ts';
+import { KINDS } from './src/kinds.ts';
+import { crdFileName, crdManifest } from './src/manifest.ts';
 
 const folder = 'deploy/chart/crds';
 mkdirSync(folder, { recursive: true });
