@@ -34,7 +34,16 @@ enum parse_result {
 };
 
 #define PARSE_FAIL(reason) FAIL_AT(FILE_LIB_PARSE, reason)
-#define LINEAR_WANTED 128
+
+/* Behind options and extension headers the transport header may lie outside the linear part. */
+subprogram int pull_transport(struct __sk_buff *skb, struct packet *p)
+{
+	__u32 wanted = p->l4 + 20, linear = skb->data_end - skb->data;
+
+	if (wanted > skb->len)
+		wanted = skb->len;
+	return wanted > linear ? bpf_skb_pull_data(skb, wanted) : 0;
+}
 
 subprogram int fragment_ports(struct packet *p, __u32 id, bool first)
 {
@@ -123,7 +132,7 @@ inline_fn int parse_fragment(struct __sk_buff *skb, struct packet *p, __u32 id, 
 inline_fn int parse_ipv4(struct __sk_buff *skb, struct packet *p)
 {
 	struct iphdr *ip = (void *)(long)skb->data + ETH_HEADER;
-	__u32 header, fragment;
+	__u32 header, fragment, id;
 
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
 		return PARSE_FAIL(DROP_INVALID_PACKET);
@@ -137,10 +146,13 @@ inline_fn int parse_ipv4(struct __sk_buff *skb, struct packet *p)
 	address_from_ipv4(&p->source, ip->saddr);
 	address_from_ipv4(&p->destination, ip->daddr);
 	p->protocol = ip->protocol;
-	p->l4 = ETH_HEADER + header;
 	fragment = bpf_ntohs(ip->frag_off);
+	id = ip->id;
+	p->l4 = ETH_HEADER + header;
+	if (unlikely(header > 20) && pull_transport(skb, p) < 0)
+		return PARSE_FAIL(DROP_INVALID_PACKET);
 	if (unlikely(fragment & 0x3fff))
-		return parse_fragment(skb, p, ip->id, fragment & 0x1fff);
+		return parse_fragment(skb, p, id, fragment & 0x1fff);
 	return parse_transport(skb, p);
 }
 
@@ -222,7 +234,7 @@ inline_fn int parse_ipv6(struct __sk_buff *skb, struct packet *p)
 		result = parse_ipv6_extensions(skb, p, &walk);
 		if (result < 0)
 			return result;
-		if (p->l4 + 20 < skb->len && bpf_skb_pull_data(skb, p->l4 + 20) < 0)
+		if (pull_transport(skb, p) < 0)
 			return PARSE_FAIL(DROP_INVALID_PACKET);
 		if (walk.fragmented && (walk.fragment_offset & 0xfff9))
 			return parse_fragment(skb, p, walk.fragment_id, walk.fragment_offset & 0xfff8);
@@ -235,12 +247,14 @@ inline_fn int parse_packet(struct __sk_buff *skb, struct packet *p)
 {
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
+	__u32 headers = ETH_HEADER + (skb->protocol == bpf_htons(ETH_P_IPV6) ? 40 : 20) + 20;
 
-	if (unlikely(data + 74 > end)) {
+	/* A pull copies the head of a packet that its sender still holds: only where headers really lie in fragments. */
+	if (unlikely(data + headers > end && skb->len > (__u32)(end - data))) {
 		__u32 length = skb->len;
 
-		if (length > LINEAR_WANTED)
-			length = LINEAR_WANTED;
+		if (length > headers)
+			length = headers;
 		if (bpf_skb_pull_data(skb, length) < 0)
 			return PARSE_FAIL(DROP_INVALID_PACKET);
 	}
