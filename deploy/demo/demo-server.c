@@ -121,7 +121,7 @@ static int receive(int i)
 	while ((end = strstr(c->request, "\r\n\r\n"))) {
 		size_t used = end + 4 - c->request;
 
-		if (answer(i))
+		if (answer(i) || strcasestr(c->request, "\r\nConnection: close\r\n"))
 			return -1;
 		memmove(c->request, c->request + used, c->length - used + 1);
 		c->length -= used;

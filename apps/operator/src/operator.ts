@@ -52,7 +52,7 @@ export async function runOperator(config: OperatorConfig, log: ComponentLogger):
           }),
         );
         const { identityGcIntervalMs: intervalMs, identityHeartbeatTimeoutMs: unusedMs } = config;
-        leading.add(
+        const garbage = leading.add(
           new GarbageCollector({
             client,
             allocator,
@@ -66,6 +66,7 @@ export async function runOperator(config: OperatorConfig, log: ComponentLogger):
           }),
         );
         allocator.start();
+        garbage.start();
         log.info({ candidate: config.candidate }, 'leading');
       },
       onStopped: () => {
