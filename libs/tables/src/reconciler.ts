@@ -3,10 +3,10 @@ import { errorMessage, silentLogger, type Logger } from '@cilium-ts/base';
 
 /** The outside world of one kind of row, with three verbs. Rows are grouped, since the kernel takes batches. */
 export interface ReconcileTarget<V> {
-  /** Writes rows; throws where it could not (all of them are tried again). */
-  update(rows: readonly (readonly [string, V])[]): Promise<void>;
-  /** Removes rows; a row that is already gone is no error. `before` is what was last written. */
-  delete(rows: readonly (readonly [string, V])[]): Promise<void>;
+  /** Writes rows; throws where it could not (all are tried again), or returns the errors of single rows. */
+  update(rows: readonly (readonly [string, V])[]): Promise<ReadonlyMap<string, unknown> | void>;
+  /** Removes rows, given as last written; a row that is already gone is no error. */
+  delete(rows: readonly (readonly [string, V])[]): Promise<ReadonlyMap<string, unknown> | void>;
   /** Removes everything that is not among the wanted rows: cleans up after a crash. Called once, when `prune` is. */
   prune?(wanted: ReadonlyMap<string, V>): Promise<void>;
   /** Called after each round that wrote something. */
@@ -42,6 +42,8 @@ export class Reconciler<V> {
   readonly #wanted = new Map<string, V>();
   readonly #written = new Map<string, V>();
   readonly #dirty = new Set<string>();
+  /** Failed; tried again when the timer fires. Others do not wait for them. */
+  readonly #deferred = new Set<string>();
   readonly #idle: (() => void)[] = [];
   #pruneWanted = false;
   #running = false;
@@ -90,7 +92,7 @@ export class Reconciler<V> {
       name: this.#options.name,
       wanted: this.#wanted.size,
       written: this.#written.size,
-      pending: this.#dirty.size,
+      pending: this.#dirty.size + this.#deferred.size,
       consecutiveFailures: this.#failures,
       lastError: this.#lastError,
     };
@@ -109,7 +111,9 @@ export class Reconciler<V> {
   }
 
   #busy(): boolean {
-    return !this.#stopped && (this.#running || this.#dirty.size > 0 || this.#pruneWanted);
+    return (
+      !this.#stopped && (this.#running || this.#dirty.size > 0 || this.#deferred.size > 0 || this.#pruneWanted)
+    );
   }
 
   #wake(): void {
@@ -117,73 +121,96 @@ export class Reconciler<V> {
   }
 
   #kick(): void {
-    if (this.#running || this.#stopped || this.#timer) return;
+    if (this.#running || this.#stopped) return;
     this.#running = true;
     // A microtask later, so that one transaction of a table is one round.
     queueMicrotask(() => void this.#rounds());
   }
 
   async #rounds(): Promise<void> {
-    while (!this.#stopped && (this.#dirty.size > 0 || this.#pruneWanted)) {
-      try {
-        await this.#round();
-        this.#failures = 0;
-        this.#lastError = undefined;
-      } catch (error) {
-        this.#failed(error);
-        return;
-      }
+    while (!this.#stopped && (this.#dirty.size > 0 || (this.#pruneWanted && this.#timer === undefined))) {
+      await this.#round();
     }
     this.#running = false;
-    this.#wake();
+    if (!this.#busy()) this.#wake();
   }
 
-  #failed(error: unknown): void {
-    this.#failures++;
+  #failed(keys: Iterable<string>, error: unknown): void {
+    for (const key of keys) this.#deferred.add(key);
     this.#lastError = errorMessage(error);
+    if (this.#timer || this.#stopped) return;
+    this.#failures++;
     const { retryMinMs = 100, retryMaxMs = 30_000, name } = this.#options;
     const waitMs = Math.min(retryMaxMs, retryMinMs * 2 ** Math.min(this.#failures - 1, 16));
     this.#logger.warn({ reconciler: name, error: this.#lastError, waitMs }, 'reconciling failed, trying again');
-    this.#running = false;
-    if (this.#stopped) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
+      for (const key of this.#deferred) this.#dirty.add(key);
+      this.#deferred.clear();
       this.#kick();
     }, waitMs);
   }
 
+  /** Takes all dirty rows; what fails is deferred. */
   async #round(): Promise<void> {
-    const { target, batchMax = 2048, equal } = this.#options;
+    const { target } = this.#options;
+    const { updates, deletes } = this.#take();
+    const prune = this.#pruneWanted && this.#timer === undefined;
+    let failed = await this.#write(updates, (batch) => target.update(batch), (key, row) => this.#written.set(key, row));
+    failed = (await this.#write(deletes, (batch) => target.delete(batch), (key) => this.#written.delete(key))) || failed;
+    try {
+      if (prune) await target.prune?.(this.#wanted);
+      if (prune) this.#pruneWanted = false;
+      if (prune || updates.length + deletes.length > 0) await target.settled?.();
+    } catch (error) {
+      failed = true;
+      this.#failed([], error);
+    }
+    if (failed || this.#deferred.size > 0) return;
+    this.#failures = 0;
+    this.#lastError = undefined;
+  }
+
+  #take(): { updates: [string, V][]; deletes: [string, V][] } {
     const updates: [string, V][] = [];
     const deletes: [string, V][] = [];
-    const taken = [...this.#dirty];
-    this.#dirty.clear();
-    const prune = this.#pruneWanted;
-    this.#pruneWanted = false;
-    for (const key of taken) {
+    for (const key of this.#dirty) {
+      this.#deferred.delete(key);
       const row = this.#wanted.get(key);
       const before = this.#written.get(key);
       if (row === undefined) {
         if (before !== undefined) deletes.push([key, before]);
-      } else if (before === undefined || !equal(before, row)) updates.push([key, row]);
+      } else if (before === undefined || !this.#options.equal(before, row)) updates.push([key, row]);
     }
-    try {
-      for (let i = 0; i < updates.length; i += batchMax) {
-        const batch = updates.slice(i, i + batchMax);
-        await target.update(batch);
-        for (const [key, row] of batch) this.#written.set(key, row);
+    this.#dirty.clear();
+    return { updates, deletes };
+  }
+
+  /** Whether anything failed. */
+  async #write(
+    rows: readonly [string, V][],
+    verb: (batch: readonly [string, V][]) => Promise<ReadonlyMap<string, unknown> | void>,
+    done: (key: string, row: V) => void,
+  ): Promise<boolean> {
+    const { batchMax = 2048 } = this.#options;
+    let failed = false;
+    for (let i = 0; i < rows.length; i += batchMax) {
+      const batch = rows.slice(i, i + batchMax);
+      try {
+        const errors = await verb(batch);
+        for (const [key, row] of batch) if (!errors?.has(key)) done(key, row);
+        const first = errors?.entries().next().value;
+        if (!errors || !first) continue;
+        failed = true;
+        this.#failed(errors.keys(), first[1]);
+      } catch (error) {
+        failed = true;
+        this.#failed(
+          batch.map(([key]) => key),
+          error,
+        );
       }
-      for (let i = 0; i < deletes.length; i += batchMax) {
-        const batch = deletes.slice(i, i + batchMax);
-        await target.delete(batch);
-        for (const [key] of batch) this.#written.delete(key);
-      }
-      if (prune) await target.prune?.(this.#wanted);
-      if (prune || updates.length + deletes.length > 0) await target.settled?.();
-    } catch (error) {
-      for (const key of taken) this.#dirty.add(key);
-      if (prune) this.#pruneWanted = true;
-      throw error;
     }
+    return failed;
   }
 }

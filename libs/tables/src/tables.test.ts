@@ -92,4 +92,31 @@ describe('Reconciler', () => {
     expect(reconciler.status()).toMatchObject({ pending: 0, consecutiveFailures: 0, written: 1 });
     reconciler.stop();
   });
+
+  test('a row that fails does not hold up the others', async () => {
+    const world = new Map<string, number>();
+    const reconciler = new Reconciler<number>({
+      name: 'r',
+      equal: (a, b) => a === b,
+      retryMinMs: 60_000,
+      target: {
+        update: (rows) => {
+          for (const [key, row] of rows) if (row > 0) world.set(key, row);
+          return Promise.resolve(new Map(rows.filter(([, row]) => row < 0).map(([key]) => [key, new Error('no')])));
+        },
+        delete: () => Promise.resolve(),
+      },
+    });
+    reconciler.set('bad', -1);
+    reconciler.set('good', 1);
+    await new Promise((resolve) => setImmediate(resolve));
+    reconciler.set('later', 2);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([...world.keys()]).toEqual(['good', 'later']);
+    expect(reconciler.status()).toMatchObject({ pending: 1, written: 2, lastError: 'no' });
+    reconciler.set('bad', 3);
+    await reconciler.whenIdle();
+    expect(world.get('bad')).toBe(3);
+    reconciler.stop();
+  });
 });

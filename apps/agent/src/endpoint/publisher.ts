@@ -54,6 +54,16 @@ function publicationOf(row: EndpointRow, nodeIp: string, enforced: PolicyFlagsOf
   };
 }
 
+/** All rows side by side; the errors by key. */
+async function each(
+  rows: readonly (readonly [string, Publication])[],
+  work: (row: Publication) => Promise<void>,
+): Promise<ReadonlyMap<string, unknown>> {
+  const errors = new Map<string, unknown>();
+  await Promise.all(rows.map(([key, row]) => work(row).catch((error: unknown) => errors.set(key, error))));
+  return errors;
+}
+
 export class EndpointPublisher {
   readonly #client: KubeClient;
   readonly #reconciler: Reconciler<Publication>;
@@ -76,8 +86,8 @@ export class EndpointPublisher {
       logger,
       equal: (a, b) => a.podUid === b.podUid && JSON.stringify(a.status) === JSON.stringify(b.status),
       target: {
-        update: async (rows) => void (await Promise.all(rows.map(([, row]) => this.#write(row)))),
-        delete: async (rows) => void (await Promise.all(rows.map(([, row]) => this.#delete(row)))),
+        update: (rows) => each(rows, (row) => this.#write(row)),
+        delete: (rows) => each(rows, (row) => this.#delete(row)),
         prune: async (wanted) => {
           const mine = published.store.list().filter((object) => {
             const networking = object.status?.['networking'] as { node?: string } | undefined;

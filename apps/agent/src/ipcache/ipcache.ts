@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Address and prefix to identity, from several sources; the source that knows best wins. Written to the two ipcache maps.
 import type { IpcacheExactKey, IpcachePrefixKey, IpcacheValue } from '@cilium-ts/abi';
-import type { Logger } from '@cilium-ts/base';
+import { AppError, type Logger } from '@cilium-ts/base';
 import type { BpfMap } from '@cilium-ts/bpf';
 import { mappedPrefixLength, parsePrefix } from '@cilium-ts/net';
 import { Reconciler, type ReconcilerStatus } from '@cilium-ts/tables';
@@ -33,6 +33,7 @@ export interface IpcacheMaps {
 }
 
 const EXACT = 128;
+const IDLE_TIMEOUT_MS = 5000;
 const equal = (a: Row, b: Row): boolean => a.entry.identity === b.entry.identity && a.entry.node === b.entry.node;
 const value = ({ entry }: Row): IpcacheValue => ({ identity: entry.identity, flags: 0, node: entry.node });
 
@@ -134,8 +135,20 @@ export class Ipcache {
     this.#prefixes.prune();
   }
 
+  /** Resolves when the kernel has everything. @throws AppError `ipcache-behind` where it cannot be written */
   async whenIdle(): Promise<void> {
-    await Promise.all([this.#exact.whenIdle(), this.#prefixes.whenIdle()]);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        const error = this.status().find((status) => status.lastError !== undefined)?.lastError;
+        reject(new AppError('ipcache-behind', `the ipcache could not be written: ${error ?? 'timeout'}`));
+      }, IDLE_TIMEOUT_MS);
+    });
+    try {
+      await Promise.race([Promise.all([this.#exact.whenIdle(), this.#prefixes.whenIdle()]), late]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   status(): ReconcilerStatus[] {
