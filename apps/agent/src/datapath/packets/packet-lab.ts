@@ -157,7 +157,13 @@ export class PacketLab {
           ...options.mapSizes,
         },
       });
-    return new PacketLab(native, directory, await load('bpf_lxc.o'), await load('bpf_host.o'));
+    try {
+      return new PacketLab(native, directory, await load('bpf_lxc.o'), await load('bpf_host.o'));
+    } catch (error) {
+      native.umount({ target: directory });
+      rmdirSync(directory);
+      throw error;
+    }
   }
 
   static readonly defaultFlags = DEFAULT_FLAGS;
