@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Jest projects by what a test needs: nothing, a kernel with root, or a whole cluster.
 const swc = (parser) => [
   '@swc/jest',
@@ -20,7 +21,7 @@ const common = {
   },
   moduleNameMapper: {},
   transformIgnorePatterns: [
-    '/node_modules/(?!(@nats-io|commander|@bufbuild|@opentelemetry)/)',
+    '/node_modules/(?!(@nats-io|commander|@bufbuild|@opentelemetry|typebox)/)',
   ],
   modulePathIgnorePatterns: ['<rootDir>/dist', '<rootDir>/.sandbox', '<rootDir>/tools/tidy/fixtures'],
 };
