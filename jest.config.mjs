@@ -20,9 +20,7 @@ const common = {
     customExportConditions: ['@cilium-ts/source', 'node', 'node-addons', 'require', 'default'],
   },
   moduleNameMapper: {},
-  transformIgnorePatterns: [
-    '/node_modules/(?!(@nats-io|commander|@bufbuild|@opentelemetry|typebox)/)',
-  ],
+  transformIgnorePatterns: ['/node_modules/(?!(@nats-io|commander|@bufbuild|@opentelemetry|typebox)/)'],
   modulePathIgnorePatterns: ['<rootDir>/dist', '<rootDir>/.sandbox', '<rootDir>/tools/tidy/fixtures'],
 };
 export default {

@@ -21,7 +21,12 @@ const environment = {
   PATH: `${TOOLS}:${path.join(ROOT, 'node_modules/.bin')}:${process.env['PATH'] ?? ''}`,
 };
 
-export function run(program: string, args: readonly string[], input?: string, timeoutMs = 60_000): Promise<Outcome> {
+export function run(
+  program: string,
+  args: readonly string[],
+  input?: string,
+  timeoutMs = 60_000,
+): Promise<Outcome> {
   return new Promise((resolve) => {
     const child = execFile(
       program,
@@ -36,7 +41,8 @@ export function run(program: string, args: readonly string[], input?: string, ti
   });
 }
 
-export const sandbox = (...args: string[]): Promise<Outcome> => run(NODE, [SANDBOX, ...args], undefined, 120_000);
+export const sandbox = (...args: string[]): Promise<Outcome> =>
+  run(NODE, [SANDBOX, ...args], undefined, 120_000);
 
 /** Runs the real kubectl; rejects with its output where it fails. */
 export async function kubectl(...args: string[]): Promise<string> {
@@ -54,7 +60,10 @@ export async function apply(yaml: string): Promise<string> {
   return stdout;
 }
 
-export function background(program: string, args: readonly string[]): ChildProcess & { output: () => string } {
+export function background(
+  program: string,
+  args: readonly string[],
+): ChildProcess & { output: () => string } {
   const child = spawn(program, [...args], { env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
   let text = '';
   child.stdout.on('data', (part: Buffer) => (text += part.toString()));
@@ -63,7 +72,11 @@ export function background(program: string, args: readonly string[]): ChildProce
 }
 
 /** Polls until `look` gives something truthy; the last error or value is in the message of the failure. */
-export async function eventually<T>(what: string, look: () => Promise<T>, timeoutMs = 20_000): Promise<NonNullable<T>> {
+export async function eventually<T>(
+  what: string,
+  look: () => Promise<T>,
+  timeoutMs = 20_000,
+): Promise<NonNullable<T>> {
   const deadline = Date.now() + timeoutMs;
   let last: unknown;
   for (;;) {
@@ -97,7 +110,9 @@ export async function pods(namespace: string, selector: string): Promise<PodInfo
   const text = await kubectl('get', 'pods', '-n', namespace, '-l', selector, '-o', 'json');
   const { items } = JSON.parse(text) as { items: PodJson[] };
   return items
-    .filter(({ status }) => status.conditions?.some(({ type, status: ready }) => type === 'Ready' && ready === 'True'))
+    .filter(({ status }) =>
+      status.conditions?.some(({ type, status: ready }) => type === 'Ready' && ready === 'True'),
+    )
     .map(({ metadata, spec, status }) => ({
       namespace: metadata.namespace,
       name: metadata.name,
@@ -109,7 +124,19 @@ export async function pods(namespace: string, selector: string): Promise<PodInfo
 
 /** curl inside the pod; undefined where no answer came. */
 export async function fetchFrom(pod: PodInfo, url: string, seconds = 2): Promise<string | undefined> {
-  const args = ['exec', '-n', pod.namespace, pod.name, '--', 'curl', '-sS', '-g', '--max-time', String(seconds), url];
+  const args = [
+    'exec',
+    '-n',
+    pod.namespace,
+    pod.name,
+    '--',
+    'curl',
+    '-sS',
+    '-g',
+    '--max-time',
+    String(seconds),
+    url,
+  ];
   const { code, stdout } = await tryKubectl(...args);
   return code === 0 ? stdout : undefined;
 }
@@ -144,6 +171,8 @@ function* cgroupProcesses(): Generator<number> {
 
 function* walk(folder: string): Generator<number> {
   if (!existsSync(folder)) return;
-  for (const pid of readFileSync(path.join(folder, 'cgroup.procs'), 'utf8').split('\n')) if (pid) yield Number(pid);
-  for (const entry of readdirSync(folder, { withFileTypes: true })) if (entry.isDirectory()) yield* walk(path.join(folder, entry.name));
+  for (const pid of readFileSync(path.join(folder, 'cgroup.procs'), 'utf8').split('\n'))
+    if (pid) yield Number(pid);
+  for (const entry of readdirSync(folder, { withFileTypes: true }))
+    if (entry.isDirectory()) yield* walk(path.join(folder, entry.name));
 }

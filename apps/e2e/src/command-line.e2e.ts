@@ -48,7 +48,9 @@ describe('cilium in the agent', () => {
   test('hubble status and list nodes see both nodes', async () => {
     expect(await inCilium('hubble', 'status')).toMatch(/Healthcheck .*Ok/);
     await eventually('both nodes', async () => {
-      const relay = (await kubectl('get', 'svc', '-n', 'kube-system', 'hubble-relay', '-o', 'jsonpath={.spec.clusterIP}')).trim();
+      const relay = (
+        await kubectl('get', 'svc', '-n', 'kube-system', 'hubble-relay', '-o', 'jsonpath={.spec.clusterIP}')
+      ).trim();
       const text = await inCilium('hubble', 'list', 'nodes', '--server', `${relay}:80`);
       return /node1 +Connected/.test(text) && /node2 +Connected/.test(text);
     });
@@ -64,26 +66,51 @@ describe('kubectl', () => {
 
   test('a pod answers https://kubernetes.default/healthz', async () => {
     const [client] = (await pods('default', 'app=api-client')) as [PodInfo];
-    const text = await kubectl('exec', client.name, '--', 'curl', '-sk', '--max-time', '5', 'https://kubernetes.default/healthz');
+    const text = await kubectl(
+      'exec',
+      client.name,
+      '--',
+      'curl',
+      '-sk',
+      '--max-time',
+      '5',
+      'https://kubernetes.default/healthz',
+    );
     expect(text).toBe('ok');
   });
 
   test('exec takes 8 KB of arguments, four at once, and passes exit codes', async () => {
     const [client] = (await pods('default', 'app=api-client')) as [PodInfo];
     const long = 'x'.repeat(9000);
-    const answers = await Promise.all([1, 2, 3, 4].map(() => kubectl('exec', client.name, '--', 'echo', long)));
+    const answers = await Promise.all(
+      [1, 2, 3, 4].map(() => kubectl('exec', client.name, '--', 'echo', long)),
+    );
     for (const answer of answers) expect(answer.trim()).toBe(long);
     expect((await tryKubectl('exec', client.name, '--', 'sh', '-c', 'exit 7')).code).toBe(7);
   });
 
   test('a Deployment rolls, scales and goes', async () => {
-    await kubectl('create', 'deployment', 'rolling', '--image=cilium-ts/demo:0.1.0', '--replicas=2', '--', 'demo-server', '8080');
+    await kubectl(
+      'create',
+      'deployment',
+      'rolling',
+      '--image=cilium-ts/demo:0.1.0',
+      '--replicas=2',
+      '--',
+      'demo-server',
+      '8080',
+    );
     try {
       await kubectl('rollout', 'status', 'deployment/rolling', '--timeout=30s');
       await kubectl('rollout', 'restart', 'deployment/rolling');
       await kubectl('rollout', 'status', 'deployment/rolling', '--timeout=30s');
       await kubectl('scale', 'deployment/rolling', '--replicas=3');
-      await kubectl('wait', 'deployment/rolling', '--for=jsonpath={.status.readyReplicas}=3', '--timeout=30s');
+      await kubectl(
+        'wait',
+        'deployment/rolling',
+        '--for=jsonpath={.status.readyReplicas}=3',
+        '--timeout=30s',
+      );
     } finally {
       await kubectl('delete', 'deployment', 'rolling');
     }

@@ -21,10 +21,14 @@ let server: PodInfo;
 
 const policy = (name: string, body: string): string =>
   `apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: ${name}, namespace: default}\nspec:\n  endpointSelector: {matchLabels: {app: api-client}}\n${body}`;
-const ALLOW = policy('probe', '  egress:\n    - toEndpoints: [{matchLabels: {app: api-server}}]\n      toPorts: [{ports: [{port: "80", protocol: TCP}]}]\n');
+const ALLOW = policy(
+  'probe',
+  '  egress:\n    - toEndpoints: [{matchLabels: {app: api-server}}]\n      toPorts: [{ports: [{port: "80", protocol: TCP}]}]\n',
+);
 const DENY = policy('probe', '  egress:\n    - toEndpoints: [{matchLabels: {app: nobody}}]\n');
 
-const reaches = async (): Promise<boolean> => (await fetchFrom(client, urlOf(server.ipv4, 80), 1)) !== undefined;
+const reaches = async (): Promise<boolean> =>
+  (await fetchFrom(client, urlOf(server.ipv4, 80), 1)) !== undefined;
 
 beforeAll(async () => {
   [client] = (await pods('default', 'app=api-client')) as [PodInfo];
@@ -46,7 +50,18 @@ async function validCondition(name: string): Promise<{ status?: string; message?
 describe('policy changes', () => {
   test('an open connection is cut at its next packet when a policy stops allowing it, with a drop flow', async () => {
     await apply(ALLOW);
-    const args = ['exec', '-n', 'default', client.name, '--', 'curl', '-sN', '--max-time', '60', `${urlOf(server.ipv4, 80)}stream`];
+    const args = [
+      'exec',
+      '-n',
+      'default',
+      client.name,
+      '--',
+      'curl',
+      '-sN',
+      '--max-time',
+      '60',
+      `${urlOf(server.ipv4, 80)}stream`,
+    ];
     const stream = background('kubectl', args);
     try {
       await eventually('the stream', () => Promise.resolve(stream.output().includes('line')));
@@ -55,7 +70,17 @@ describe('policy changes', () => {
       const before = stream.output().length;
       await new Promise((resolve) => setTimeout(resolve, 1000));
       expect(stream.output().length).toBe(before);
-      const flows = await inAgent(client.node, 'hubble', 'observe', '--verdict', 'DROPPED', '--from-pod', `default/${client.name}`, '--last', '20');
+      const flows = await inAgent(
+        client.node,
+        'hubble',
+        'observe',
+        '--verdict',
+        'DROPPED',
+        '--from-pod',
+        `default/${client.name}`,
+        '--last',
+        '20',
+      );
       expect(flows).toContain('default/probe');
     } finally {
       stream.kill();
@@ -82,7 +107,7 @@ describe('policy changes', () => {
     if (refused === undefined) {
       const condition = await eventually('Valid=False', async () => {
         const found = await validCondition('probe');
-        return found?.status === "False" ? found : undefined;
+        return found?.status === 'False' ? found : undefined;
       });
       expect(condition.message).toMatch(/egress\[0\]\.toCIDR\[0\]/);
     } else {
@@ -114,27 +139,44 @@ describe('kill -9', () => {
     ['the operator', 'operator.cjs'],
     ['NATS', 'nats-server'],
     ['the relay', 'hubble-relay.cjs'],
-  ])('of %s: open connections and enforcement go on, and policies propagate again', async (_name, command) => {
-    const args = ['exec', '-n', 'default', client.name, '--', 'curl', '-sN', '--max-time', '90', `${urlOf(server.ipv4, 80)}stream`];
-    const stream = background('kubectl', args);
-    try {
-      await eventually('the stream', () => Promise.resolve(stream.output().includes('line')));
-      const victims = processesOf(command);
-      expect(victims.length).toBeGreaterThan(0);
-      for (const pid of victims) process.kill(pid, 'SIGKILL');
-      const before = stream.output().length;
-      await eventually('lines after the kill', () => Promise.resolve(stream.output().length > before));
-      expect(await reaches()).toBe(true);
-      await eventually('the process again', () => Promise.resolve(processesOf(command).length > 0), 60_000);
-      await apply(DENY);
-      await eventually('the new policy', async () => !(await reaches()), 60_000);
-    } finally {
-      stream.kill();
-    }
-  }, 180_000);
+  ])(
+    'of %s: open connections and enforcement go on, and policies propagate again',
+    async (_name, command) => {
+      const args = [
+        'exec',
+        '-n',
+        'default',
+        client.name,
+        '--',
+        'curl',
+        '-sN',
+        '--max-time',
+        '90',
+        `${urlOf(server.ipv4, 80)}stream`,
+      ];
+      const stream = background('kubectl', args);
+      try {
+        await eventually('the stream', () => Promise.resolve(stream.output().includes('line')));
+        const victims = processesOf(command);
+        expect(victims.length).toBeGreaterThan(0);
+        for (const pid of victims) process.kill(pid, 'SIGKILL');
+        const before = stream.output().length;
+        await eventually('lines after the kill', () => Promise.resolve(stream.output().length > before));
+        expect(await reaches()).toBe(true);
+        await eventually('the process again', () => Promise.resolve(processesOf(command).length > 0), 60_000);
+        await apply(DENY);
+        await eventually('the new policy', async () => !(await reaches()), 60_000);
+      } finally {
+        stream.kill();
+      }
+    },
+    180_000,
+  );
 
   test('afterwards no endpoint was made anew and the relay knows both nodes', async () => {
-    const relay = (await kubectl('get', 'svc', '-n', 'kube-system', 'hubble-relay', '-o', 'jsonpath={.spec.clusterIP}')).trim();
+    const relay = (
+      await kubectl('get', 'svc', '-n', 'kube-system', 'hubble-relay', '-o', 'jsonpath={.spec.clusterIP}')
+    ).trim();
     await eventually(
       'both nodes',
       async () => {

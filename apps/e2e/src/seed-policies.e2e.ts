@@ -26,7 +26,18 @@ interface FlowLine {
 }
 
 async function droppedFlows(node: string, ...filters: string[]): Promise<FlowLine[]> {
-  const text = await inAgent(node, 'hubble', 'observe', '--verdict', 'DROPPED', '--last', '50', '-o', 'json', ...filters);
+  const text = await inAgent(
+    node,
+    'hubble',
+    'observe',
+    '--verdict',
+    'DROPPED',
+    '--last',
+    '50',
+    '-o',
+    'json',
+    ...filters,
+  );
   return text
     .split('\n')
     .filter((line) => line.startsWith('{'))
@@ -47,14 +58,21 @@ describe('allow-frontend-to-backend', () => {
   });
 
   test('frontend reaches the Service by its ClusterIP, IPv4 and IPv6', async () => {
-    const ips = (await kubectl('get', 'svc', '-n', 'production', 'backend', '-o', 'jsonpath={.spec.clusterIPs[*]}')).split(' ');
+    const ips = (
+      await kubectl('get', 'svc', '-n', 'production', 'backend', '-o', 'jsonpath={.spec.clusterIPs[*]}')
+    ).split(' ');
     expect(ips).toHaveLength(2);
     for (const ip of ips) expect(await fetchFrom(frontend, urlOf(ip, 8080))).toContain('hello from backend');
   });
 
   test('frontend reaches nothing else: another port, another namespace, the world', async () => {
     const outside = '192.168.77.201';
-    const others = [urlOf(backends[0]!.ipv4, 9090), urlOf(apiServer.ipv4, 80), urlOf(apiServer.ipv6, 80), urlOf(outside, 80)];
+    const others = [
+      urlOf(backends[0]!.ipv4, 9090),
+      urlOf(apiServer.ipv4, 80),
+      urlOf(apiServer.ipv6, 80),
+      urlOf(outside, 80),
+    ];
     const answers = await Promise.all(others.map((url) => fetchFrom(frontend, url, 1)));
     expect(answers).toEqual([undefined, undefined, undefined, undefined]);
   });
@@ -62,11 +80,21 @@ describe('allow-frontend-to-backend', () => {
   test('a drop names the policy that isolates, its path and line, in hubble observe', async () => {
     await fetchFrom(frontend, urlOf(apiServer.ipv4, 80), 1);
     const flow = await eventually('the drop', async () => {
-      const flows = await droppedFlows(frontend.node, '--from-pod', `production/${frontend.name}`, '--port', '80');
+      const flows = await droppedFlows(
+        frontend.node,
+        '--from-pod',
+        `production/${frontend.name}`,
+        '--port',
+        '80',
+      );
       return flows.find(({ flow }) => (flow.egress_denied_by ?? []).length > 0);
     });
     const [policy] = flow.flow.egress_denied_by!;
-    expect(policy).toMatchObject({ kind: 'CiliumNetworkPolicy', namespace: 'production', name: 'allow-frontend-to-backend' });
+    expect(policy).toMatchObject({
+      kind: 'CiliumNetworkPolicy',
+      namespace: 'production',
+      name: 'allow-frontend-to-backend',
+    });
     expect(policy!.labels!.join(' ')).toMatch(/path=egress/);
     expect(policy!.labels!.join(' ')).toMatch(/line=\d+/);
     const compact = await inAgent(frontend.node, 'hubble', 'observe', '--verdict', 'DROPPED', '--last', '20');
@@ -92,14 +120,32 @@ describe('deny-cross-namespace', () => {
 
   test('a host outside the cluster reaches no pod', async () => {
     await kubectl(
-      'run', 'stranger', '--image=cilium-ts/demo:0.1.0', '--restart=Never', '--overrides',
-      JSON.stringify({ spec: { nodeName: 'outside1', hostNetwork: true, terminationGracePeriodSeconds: 0 } }), '--command', '--', 'sleep', '300',
+      'run',
+      'stranger',
+      '--image=cilium-ts/demo:0.1.0',
+      '--restart=Never',
+      '--overrides',
+      JSON.stringify({ spec: { nodeName: 'outside1', hostNetwork: true, terminationGracePeriodSeconds: 0 } }),
+      '--command',
+      '--',
+      'sleep',
+      '300',
     );
     try {
       await kubectl('wait', 'pod/stranger', '--for=condition=Ready', '--timeout=20s');
       const stranger = { namespace: 'default', name: 'stranger', node: 'outside1', ipv4: '', ipv6: '' };
       const node = apiServer.node.replace('node', '');
-      await kubectl('exec', 'stranger', '--', 'ip', 'route', 'replace', `10.244.${node}.0/24`, 'via', `192.168.77.${node}`);
+      await kubectl(
+        'exec',
+        'stranger',
+        '--',
+        'ip',
+        'route',
+        'replace',
+        `10.244.${node}.0/24`,
+        'via',
+        `192.168.77.${node}`,
+      );
       expect(await fetchFrom(stranger, urlOf(apiServer.ipv4, 80), 1)).toBeUndefined();
       const flows = await eventually('the drop', async () => {
         const found = await droppedFlows(apiServer.node, '--to-pod', `default/${apiServer.name}`);

@@ -89,9 +89,10 @@ export class Bucket {
     empty: boolean,
     watcher: BucketWatcher,
   ): Promise<void> {
-    let snapshot: BucketEntry[] | undefined = [];
+    // By key: the server may deliver an entry twice, and a newer version while the snapshot is on its way.
+    let snapshot: Map<string, BucketEntry> | undefined = new Map();
     const complete = (): void => {
-      const entries = snapshot ?? [];
+      const entries = [...(snapshot ?? new Map<string, BucketEntry>()).values()];
       snapshot = undefined;
       watcher.onSnapshot(entries);
     };
@@ -101,7 +102,7 @@ export class Bucket {
       const entry: BucketEntry = { key: raw.key, value, version: raw.revision };
       if (!snapshot) watcher.onChange(entry);
       else {
-        snapshot.push(entry);
+        snapshot.set(entry.key, entry);
         if (raw.isUpdate || raw.delta === 0) complete();
       }
     }

@@ -98,7 +98,10 @@ describe('buckets', () => {
           ),
         onChange: ({ key, value }) => seen.push(`${key}=${value}`),
       });
+      // A value that is written again before it is delivered is never seen: the bucket keeps one version.
+      await poll(() => seen.length === 1);
       await bucket.put('a', 'two');
+      await poll(() => seen.length === 2);
       await bucket.delete('a');
     });
     await poll(() => seen.length === 3);

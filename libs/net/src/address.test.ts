@@ -2,11 +2,24 @@
 // Tested: address and prefix text forms. How: fixed cases, and round trips over random bytes.
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { bytesToAddress, formatPrefix, fromMappedBytes, mappedBytes, normalizeAddress, parseAddress, parsePrefix, prefixContains, prefixContainsAddress } from './index.ts';
+import {
+  bytesToAddress,
+  formatPrefix,
+  fromMappedBytes,
+  mappedBytes,
+  normalizeAddress,
+  parseAddress,
+  parsePrefix,
+  prefixContains,
+  prefixContainsAddress,
+} from './index.ts';
 
 describe('addresses', () => {
   test('every address survives its text form', () => {
-    const bytes = fc.oneof(fc.uint8Array({ minLength: 4, maxLength: 4 }), fc.uint8Array({ minLength: 16, maxLength: 16 }));
+    const bytes = fc.oneof(
+      fc.uint8Array({ minLength: 4, maxLength: 4 }),
+      fc.uint8Array({ minLength: 16, maxLength: 16 }),
+    );
     fc.assert(fc.property(bytes, (b) => expect(parseAddress(bytesToAddress(b))).toEqual(b)));
   });
 
@@ -18,13 +31,20 @@ describe('addresses', () => {
     ['10.0.0.1', '10.0.0.1'],
   ])('%s is written %s', (text, canonical) => expect(normalizeAddress(text)).toBe(canonical));
 
-  test.each(['', '10.0.0', '10.0.0.256', '01.2.3.4', 'fd00:::1', '1:2:3:4:5:6:7', '1:2:3:4:5:6:7:8:9', 'g::'])(
-    '%s is refused',
-    (text) => expect(parseAddress(text)).toBeUndefined(),
-  );
+  test.each([
+    '',
+    '10.0.0',
+    '10.0.0.256',
+    '01.2.3.4',
+    'fd00:::1',
+    '1:2:3:4:5:6:7',
+    '1:2:3:4:5:6:7:8:9',
+    'g::',
+  ])('%s is refused', (text) => expect(parseAddress(text)).toBeUndefined());
 
   test('the mapped form keeps the family', () => {
-    for (const address of ['10.1.2.3', 'fd00::7']) expect(fromMappedBytes(mappedBytes(address))).toBe(address);
+    for (const address of ['10.1.2.3', 'fd00::7'])
+      expect(fromMappedBytes(mappedBytes(address))).toBe(address);
     expect(fromMappedBytes(new Uint8Array(16))).toBe('');
   });
 });

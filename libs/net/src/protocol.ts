@@ -21,6 +21,7 @@ export function protocolName(number: number): string {
 /** Case-insensitive; undefined where unknown. */
 export function protocolNumber(name: string): number | undefined {
   const wanted = name.toUpperCase();
-  for (const [known, number] of Object.entries(PROTOCOL_NAMES)) if (known.toUpperCase() === wanted) return number;
+  for (const [known, number] of Object.entries(PROTOCOL_NAMES))
+    if (known.toUpperCase() === wanted) return number;
   return undefined;
 }

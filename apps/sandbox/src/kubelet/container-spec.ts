@@ -3,7 +3,8 @@
 import { existsSync } from 'node:fs';
 import type { Container, Pod } from '@cilium-ts/kube';
 import type { ContainerRunSpec, VolumeMount } from '../runtime/specification.ts';
-import { ContainerConfigError, expand } from './environment.ts';
+import { expand } from './environment.ts';
+import { ContainerConfigError } from './pod-facts.ts';
 import { isPrivileged, processIdentity } from './process-identity.ts';
 import { ACCOUNT_MOUNT, ACCOUNT_VOLUME, type VolumeSource } from './volumes.ts';
 

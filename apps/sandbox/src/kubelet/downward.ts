@@ -2,7 +2,7 @@
 // Fields of the pod itself for environment variables and downwardAPI volumes. Pure.
 import { availableParallelism, totalmem } from 'node:os';
 import type { Container } from '@cilium-ts/kube';
-import { ContainerConfigError, type PodFacts } from './environment.ts';
+import { ContainerConfigError, type PodFacts } from './pod-facts.ts';
 
 /** @throws ContainerConfigError for a path that the downward API does not have */
 export function fieldValue(facts: PodFacts, path: string): string {

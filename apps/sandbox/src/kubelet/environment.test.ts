@@ -2,13 +2,8 @@
 // Environment variables and $(NAME) references of a container, from objects given as values.
 import { describe, expect, it } from '@jest/globals';
 import type { ConfigMap, Container, Pod, Secret, Service } from '@cilium-ts/kube';
-import {
-  containerEnvironment,
-  ContainerConfigError,
-  expand,
-  type ObjectLookup,
-  type PodFacts,
-} from './environment.ts';
+import { containerEnvironment, expand, type ObjectLookup } from './environment.ts';
+import { ContainerConfigError, type PodFacts } from './pod-facts.ts';
 import { parseQuantity, resourceValue } from './downward.ts';
 
 const pod = {

@@ -2,22 +2,13 @@
 // A container's environment and the $(NAME) references in its command. Pure, apart from what the lookups give.
 import type { ConfigMap, Container, Pod, Secret, Service } from '@cilium-ts/kube';
 import { fieldValue, resourceValue } from './downward.ts';
+import { ContainerConfigError, type PodFacts } from './pod-facts.ts';
 
 /** What environment and volumes look up; undefined where the object does not exist (yet). */
 export interface ObjectLookup {
   configMap(namespace: string, name: string): ConfigMap | undefined;
   secret(namespace: string, name: string): Secret | undefined;
   services(namespace: string): Service[];
-}
-
-/** Thrown for a configuration that may become right later (a ConfigMap that is missing). */
-export class ContainerConfigError extends Error {}
-
-export interface PodFacts {
-  readonly pod: Pod;
-  readonly nodeName: string;
-  readonly hostIps: readonly string[];
-  readonly podIps: readonly string[];
 }
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';

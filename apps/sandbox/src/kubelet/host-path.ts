@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { normalize } from 'node:path';
-import { ContainerConfigError } from './environment.ts';
+import { ContainerConfigError } from './pod-facts.ts';
 import type { VolumeSource } from './volumes.ts';
 
 /** Folders that every node has of its own. */

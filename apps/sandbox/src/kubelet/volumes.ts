@@ -2,7 +2,8 @@
 import { chmod, chown, mkdir } from 'node:fs/promises';
 import { KubeError, type KubeClient, type Pod, type PodSpec } from '@cilium-ts/kube';
 import { fieldValue, resourceValue } from './downward.ts';
-import { ContainerConfigError, type ObjectLookup, type PodFacts } from './environment.ts';
+import { type ObjectLookup } from './environment.ts';
+import { ContainerConfigError, type PodFacts } from './pod-facts.ts';
 import { hostPathSource } from './host-path.ts';
 import { ProjectedFolder, type ProjectedFile } from './projected-folder.ts';
 import { requestToken, type IssuedToken } from './service-account-tokens.ts';
