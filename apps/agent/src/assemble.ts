@@ -89,7 +89,7 @@ function joinEndpoints(base: Foundation, ipcache: Ipcache, source: PolicySource)
     ),
     state: new EndpointStateFiles(stateDirectory, logger),
     ipam,
-    attach: (device, ifindex) => datapath.attachEndpoint(device, ifindex),
+    attach: (device, ifindex, restored) => datapath.attachEndpoint(device, ifindex, restored),
     detach: (device) => datapath.detachEndpoint(device),
     ipcache: {
       upsert: (address, identity) => {

@@ -40,6 +40,7 @@ import {
   type FeatureTable,
 } from '@cilium-ts/bpf';
 import type { Native } from '@cilium-ts/native';
+import { accepting, deleteFilter, Netlink } from '@cilium-ts/netlink';
 import type { AgentConfig } from '../config.ts';
 import { RuntimeMemory } from './epoch.ts';
 import { findObjectDirectory } from './files.ts';
@@ -96,6 +97,13 @@ const SOCKET_HOOKS: readonly (readonly [string, number])[] = [
   ['cil_sock6_getpeername', AttachType.cgroupInet6Getpeername],
 ];
 
+/** What is done where a feature is missing or switched off. */
+const FALLBACKS: readonly (readonly [Feature, string])[] = [
+  ['tcx', 'clsact filters'],
+  ['redirect-peer', 'bpf_redirect to the pod’s device'],
+  ['redirect-neigh', 'the kernel’s own routing'],
+];
+
 interface Parts {
   readonly native: Native;
   readonly config: AgentConfig;
@@ -135,6 +143,9 @@ export class Datapath {
     this.runtime.auditMode = parts.config.bool('policy-audit-mode');
     this.linkDirectory = join(parts.config.text('bpf-root'), 'cilium', 'links');
     mkdirSync(this.linkDirectory, { recursive: true });
+    for (const [feature, taken] of FALLBACKS) {
+      if (!this.features.has(feature)) this.#note(this.features.explain(feature), taken);
+    }
     this.#fromContainer = lxc.program('cil_from_container');
     this.#toContainer = lxc.program('cil_to_container');
   }
@@ -194,24 +205,38 @@ export class Datapath {
     this.#parts.logger.warn({ kernel: this.features.kernel }, line);
   }
 
-  /** Both hooks of a pod's device, side by side: each waits for a grace period. */
-  async attachEndpoint(hostDevice: string, ifindex: number): Promise<void> {
+  /** Both hooks of a pod's device. `restored`: an earlier run may have attached in another way. */
+  async attachEndpoint(hostDevice: string, ifindex: number, restored = false): Promise<void> {
+    await this.#attachBoth({ name: hostDevice, ifindex }, this.#fromContainer, this.#toContainer, restored);
+  }
+
+  /** Ingress and egress side by side: each waits for a grace period. Returns the method taken. */
+  async #attachBoth(
+    device: NativeDevice,
+    ingress: BpfProgram,
+    egress: BpfProgram,
+    restored: boolean,
+  ): Promise<string> {
     const { native } = this.#parts;
-    const attach = (program: BpfProgram, direction: 'ingress' | 'egress'): Promise<Attachment> =>
-      attachTraffic(native, {
-        program,
-        ifindex,
-        direction,
-        method: this.#trafficMethod(),
-        pinPath: join(this.linkDirectory, `${hostDevice}_${direction}`),
-      });
-    const both = await Promise.all([
-      attach(this.#fromContainer, 'ingress'),
-      attach(this.#toContainer, 'egress'),
-    ]);
-    this.#attachments.set(hostDevice, both);
+    const one = async (program: BpfProgram, direction: 'ingress' | 'egress'): Promise<Attachment> => {
+      const pinPath = join(this.linkDirectory, `${device.name}_${direction}`);
+      const options = { program, ifindex: device.ifindex, direction, method: this.#trafficMethod(), pinPath };
+      const attachment = await attachTraffic(native, options);
+      // The other way's program goes only now, so that no packet passes unseen.
+      if (attachment.method === 'clsact') rmSync(pinPath, { force: true });
+      else if (restored) await this.#removeFilter(device.ifindex, direction);
+      return attachment;
+    };
+    const both = await Promise.all([one(ingress, 'ingress'), one(egress, 'egress')]);
+    this.#attachments.set(device.name, both);
     const fallback = both.find((attachment) => attachment.fallback !== undefined)?.fallback;
     if (fallback !== undefined) this.#note(this.features.explain('tcx'), `clsact (${fallback})`);
+    return both[0].method;
+  }
+
+  async #removeFilter(ifindex: number, direction: 'ingress' | 'egress'): Promise<void> {
+    const request = accepting(deleteFilter(ifindex, direction, 1), 'ENOENT', 'EINVAL', 'ENODEV');
+    await new Netlink(this.#parts.native).run(request);
   }
 
   /** The device may be gone already. */
@@ -238,27 +263,12 @@ export class Datapath {
   }
 
   async attachDevices(devices: readonly NativeDevice[]): Promise<void> {
-    const { native, objects } = this.#parts;
-    const programs = [
-      [objects.host.program('cil_from_netdev'), 'ingress'],
-      [objects.host.program('cil_to_netdev'), 'egress'],
-    ] as const;
+    const { objects } = this.#parts;
+    const fromDevice = objects.host.program('cil_from_netdev');
+    const toDevice = objects.host.program('cil_to_netdev');
     for (const device of devices) {
-      const attached = await Promise.all(
-        programs.map(([program, direction]) =>
-          attachTraffic(native, {
-            program,
-            ifindex: device.ifindex,
-            direction,
-            method: this.#trafficMethod(),
-            pinPath: join(this.linkDirectory, `${device.name}_${direction}`),
-          }),
-        ),
-      );
-      this.#attachments.set(device.name, attached);
-      const fallback = attached.find((attachment) => attachment.fallback !== undefined)?.fallback;
-      if (fallback !== undefined) this.#note(this.features.explain('tcx'), `clsact (${fallback})`);
-      this.#devices.push({ ...device, traffic: attached[0]!.method, xdp: await this.#attachXdp(device) });
+      const traffic = await this.#attachBoth(device, fromDevice, toDevice, true);
+      this.#devices.push({ ...device, traffic, xdp: await this.#attachXdp(device) });
     }
   }
 

@@ -25,7 +25,7 @@ export interface ManagerPorts {
     claim(address: string, owner: string): boolean;
     release(address: string, owner: string): void;
   };
-  readonly attach: (hostDevice: string, ifindex: number) => Promise<void>;
+  readonly attach: (hostDevice: string, ifindex: number, restored?: boolean) => Promise<void>;
   readonly detach: (hostDevice: string) => Promise<void>;
   readonly ipcache: {
     upsert(address: string, identity: number): void;
@@ -318,7 +318,7 @@ export class EndpointManager implements PolicyEndpoints {
     maps.endpoints.set({ ifindex }, endpointValue(restored));
     writeDelivery(maps, restored);
     for (const address of addressesOf(row)) this.#ports.ipcache.upsert(address, row.identity);
-    await this.#ports.attach(row.hostDevice, ifindex);
+    await this.#ports.attach(row.hostDevice, ifindex, true);
     return true;
   }
 
