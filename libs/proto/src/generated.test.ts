@@ -17,19 +17,23 @@ describe('generated code', () => {
   const buf = join(process.cwd(), 'node_modules/@bufbuild/buf/bin/buf');
   const run = existsSync(buf) ? test : test.skip;
 
-  run('is what the .proto files give', () => {
-    const out = mkdtempSync(join(tmpdir(), 'proto-test-'));
-    try {
-      execFileSync(process.execPath, ['libs/proto/generate.mjs', '--out', out], { stdio: 'pipe' });
-      const committed = join(process.cwd(), 'libs/proto/src/generated');
-      expect(files(committed)).toEqual(files(out));
-      for (const name of files(out)) {
-        expect(readFileSync(join(committed, name), 'utf8')).toBe(readFileSync(join(out, name), 'utf8'));
+  run(
+    'is what the .proto files give',
+    () => {
+      const out = mkdtempSync(join(tmpdir(), 'proto-test-'));
+      try {
+        execFileSync(process.execPath, ['libs/proto/generate.mjs', '--out', out], { stdio: 'pipe' });
+        const committed = join(process.cwd(), 'libs/proto/src/generated');
+        expect(files(committed)).toEqual(files(out));
+        for (const name of files(out)) {
+          expect(readFileSync(join(committed, name), 'utf8')).toBe(readFileSync(join(out, name), 'utf8'));
+        }
+      } finally {
+        rmSync(out, { recursive: true, force: true });
       }
-    } finally {
-      rmSync(out, { recursive: true, force: true });
-    }
-  }, 60_000);
+    },
+    60_000,
+  );
 
   test('service paths are the public ones', () => {
     expect(ObserverDefinition.fullName).toBe('observer.Observer');
@@ -47,7 +51,10 @@ describe('generated code', () => {
       Type: 1,
       Summary: 'x',
     });
-    const response = GetFlowsResponse.fromPartial({ responseTypes: { $case: 'flow', value: flow }, nodeName: 'n' });
+    const response = GetFlowsResponse.fromPartial({
+      responseTypes: { $case: 'flow', value: flow },
+      nodeName: 'n',
+    });
     expect(GetFlowsResponse.toJSON(response)).toEqual({
       flow: {
         verdict: 'DROPPED',
