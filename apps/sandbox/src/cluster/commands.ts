@@ -99,10 +99,12 @@ async function bringUp(
 ): Promise<void> {
   await sandbox.start();
   if (options.kubeconfig !== undefined && !options.controllers) {
+    await sandbox.startWorkloads();
     progress.say('          pods start when the scheduler of that API server binds them');
     return;
   }
   await awaitAgents(sandbox, progress, signal);
+  await sandbox.startWorkloads();
   if (options.demo) await new Tour(sandbox, progress, signal).run();
   await awaitAllPods(sandbox, progress, signal);
 }

@@ -43,6 +43,7 @@ export class Sandbox {
   #lock: MachineLock | undefined;
   #nodes: SandboxNode[] = [];
   #client: KubeClient | undefined;
+  #workloads: UntypedObject[] = [];
   #pods: PodWatch | undefined;
   #door: ExternalDoor | undefined;
   #stopping: Promise<void> | undefined;
@@ -127,15 +128,23 @@ export class Sandbox {
     );
   }
 
+  /** Everything but the demo's workloads, which wait until all nodes can take pods: they are to spread. */
   async #objects(): Promise<UntypedObject[]> {
     const { demo, chartValues } = this.#options;
-    const [chart, ...more] = await Promise.all([
+    const [chart, ...folders] = await Promise.all([
       renderChart(this.artifacts, chartValues),
       ...(demo ? ['workloads', 'policies'] : []).map((folder) =>
         readManifests(`${this.artifacts.demo}/${folder}`),
       ),
     ]);
-    return [...chart, ...more.flat()];
+    const objects = folders.flat();
+    this.#workloads = objects.filter(({ kind }) => kind === 'Deployment');
+    return [...chart, ...objects.filter(({ kind }) => kind !== 'Deployment')];
+  }
+
+  /** To be called when the nodes are ready. @throws KubeError */
+  startWorkloads(): Promise<void> {
+    return this.#workloads.length === 0 ? Promise.resolve() : this.#apply(this.#workloads);
   }
 
   /** Returns the address the relay has to reach. */
