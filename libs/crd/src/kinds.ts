@@ -106,7 +106,7 @@ const endpoint: KindDefinition = {
     { name: 'IPv4', type: 'string', jsonPath: '.status.networking.addressing[0].ipv4' },
     { name: 'IPv6', type: 'string', jsonPath: '.status.networking.addressing[0].ipv6' },
   ],
-  statusSubresource: false,
+  statusSubresource: true,
 };
 
 const node: KindDefinition = {
