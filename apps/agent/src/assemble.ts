@@ -7,7 +7,7 @@ import { cidrLabels, formatLabel } from '@cilium-ts/identity';
 import type { PolicySource } from '@cilium-ts/policy';
 import { METRICS_CONTENT_TYPE } from '@cilium-ts/telemetry';
 import { apiRoutes } from './api/routes.ts';
-import { monitorStream } from './api/monitor-stream.ts';
+import { monitorStream } from './monitor/monitor-stream.ts';
 import { parseListenAddress, serveApi, serveText } from './api/server.ts';
 import type { ApiServices } from './api/services.ts';
 import type { AgentConfig } from './config.ts';

@@ -11,7 +11,7 @@ import { Datapath } from './datapath/datapath.ts';
 import { allWatches, createWatches, fillTables, type Watches } from './kubernetes/watches.ts';
 import { nativeDevices } from './node/devices.ts';
 import { ensureHostDevice, writeSysctls, type HostDevice } from './node/node-network.ts';
-import { findOwnNode } from './node/own-node.ts';
+import { findOwnNode } from './kubernetes/own-node.ts';
 import { createTables, type AgentTables, type NodeRow } from './rows.ts';
 import { StateFile } from './state-file.ts';
 

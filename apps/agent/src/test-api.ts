@@ -34,6 +34,8 @@ function merge(target: Record<string, unknown>, patch: Record<string, unknown>):
 export class TestApi {
   readonly #server: Server;
   readonly #objects = new Map<string, Map<string, TestObject>>();
+  /** Everything that ever happened, for watches that begin after their list. */
+  readonly #events: { readonly plural: string; readonly version: number; readonly line: string }[] = [];
   readonly #watchers = new Map<string, Set<ServerResponse>>();
   #version = 1;
 
@@ -82,7 +84,9 @@ export class TestApi {
   }
 
   #tell(plural: string, type: string, object: TestObject): void {
-    for (const watcher of this.#watchers.get(plural) ?? []) watcher.write(`${JSON.stringify({ type, object })}\n`);
+    const line = `${JSON.stringify({ type, object })}\n`;
+    this.#events.push({ plural, version: this.#version, line });
+    for (const watcher of this.#watchers.get(plural) ?? []) watcher.write(line);
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -92,16 +96,18 @@ export class TestApi {
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const text = Buffer.concat(chunks).toString('utf8');
     const body = text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
-    if (url.searchParams.get('watch') === 'true') return this.#watch(target.plural, response);
+    if (url.searchParams.get('watch') === 'true') return this.#watch(target.plural, url, response);
     const answer = this.#answer(request.method ?? 'GET', target, body);
     const missing = { kind: 'Status', status: 'Failure', code: 404, reason: 'NotFound', message: 'not found' };
     response.writeHead(answer ? 200 : 404, { 'content-type': 'application/json' });
     response.end(JSON.stringify(answer ?? missing));
   }
 
-  #watch(plural: string, response: ServerResponse): void {
+  #watch(plural: string, url: URL, response: ServerResponse): void {
+    const since = Number(url.searchParams.get('resourceVersion') ?? 0);
     response.writeHead(200, { 'content-type': 'application/json' });
     response.flushHeaders();
+    for (const event of this.#events) if (event.plural === plural && event.version > since) response.write(event.line);
     const watchers = this.#watchers.get(plural) ?? new Set();
     this.#watchers.set(plural, watchers.add(response));
     response.on('close', () => watchers.delete(response));

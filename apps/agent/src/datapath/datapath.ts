@@ -31,7 +31,7 @@ import {
   attachXdp,
   AttachType,
   BpfObject,
-  BpfProgram,
+  type BpfProgram,
   ensureBpffs,
   ensureCgroup2,
   probeFeatures,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { MonitorEventModel } from '@cilium-ts/agent-api';
-import { monitorEvent, type DecisionLookup } from '../monitor/event-model.ts';
-import type { EventListener } from '../monitor/fan-out.ts';
-import type { StreamHandler } from './server.ts';
+import { monitorEvent, type DecisionLookup } from './event-model.ts';
+import type { EventListener } from './fan-out.ts';
+import type { StreamHandler } from '../api/server.ts';
 
 /** Lines waiting for one slow client; what comes then is counted and told. */
 const QUEUE_MAX = 4096;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { AppError, type Logger } from '@cilium-ts/base';
 import type { Node, Reflector } from '@cilium-ts/kube';
-import { nodeRow } from '../kubernetes/watches.ts';
+import { nodeRow } from './watches.ts';
 import type { NodeRow } from '../rows.ts';
 import type { StateFile } from '../state-file.ts';
 
