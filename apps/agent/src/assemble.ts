@@ -3,9 +3,11 @@
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { EndpointFlags } from '@cilium-ts/abi';
+import { errorMessage } from '@cilium-ts/base';
 import { cidrLabels, formatLabel } from '@cilium-ts/identity';
+import { gatewayOf } from '@cilium-ts/node-plan';
 import type { PolicySource } from '@cilium-ts/policy';
-import { METRICS_CONTENT_TYPE } from '@cilium-ts/telemetry';
+import { METRICS_CONTENT_TYPE, startTracing } from '@cilium-ts/telemetry';
 import { apiRoutes } from './api/routes.ts';
 import { monitorStream } from './monitor/monitor-stream.ts';
 import { parseListenAddress, serveApi, serveText } from './api/server.ts';
@@ -21,12 +23,13 @@ import { PodIdentities } from './endpoint/pod-identity.ts';
 import { PodNetwork } from './endpoint/pod-network.ts';
 import { EndpointPublisher } from './endpoint/publisher.ts';
 import { layFoundation, type Foundation } from './foundation.ts';
+import { agentLookups, startHubble, type Hubble } from './hubble/index.ts';
 import { Ipam } from './ipam/pool.ts';
 import { Ipcache } from './ipcache/ipcache.ts';
 import { feedIpcache } from './ipcache/sources.ts';
 import { LoadBalancer } from './loadbalancer/controller.ts';
 import { MonitorFanOut } from './monitor/fan-out.ts';
-import { gatewayOf, NodeRoutes, ROUTE_PROTOCOL } from './node/node-network.ts';
+import { NodeRoutes, ROUTE_PROTOCOL } from './node/node-network.ts';
 import { EmbeddedPolicySource, NatsPolicySource } from './policy-source/index.ts';
 import { PolicyRealizer, type PersistedPolicy } from './policy/realizer.ts';
 import { policyModel, selectorModels } from './policy/rules-view.ts';
@@ -46,7 +49,13 @@ function createPolicySource({ config, client, nodeName, logger }: Foundation): P
   }
   const url = config.text('nats-url');
   const service = config.text('nats-service');
-  return new NatsPolicySource({ node: nodeName, log: logger, service, client, ...(url === '' ? {} : { url }) });
+  return new NatsPolicySource({
+    node: nodeName,
+    log: logger,
+    service,
+    client,
+    ...(url === '' ? {} : { url }),
+  });
 }
 
 /** Policy, identities and endpoints: the parts that depend on each other. */
@@ -136,7 +145,9 @@ function createServices(base: Foundation, joined: Joined, parts: Parts): ApiServ
     tables,
     factsOf: (row) => ({ ruleSet: realizer.ruleSetByNumber(row.ruleSet), audit }),
     cidrIdentities: () =>
-      realizer.cidrs().map(({ prefix, identity }) => ({ identity, labels: cidrLabels(prefix).map(formatLabel) })),
+      realizer
+        .cidrs()
+        .map(({ prefix, identity }) => ({ identity, labels: cidrLabels(prefix).map(formatLabel) })),
     status: () =>
       statusModel({
         config,
@@ -152,7 +163,7 @@ function createServices(base: Foundation, joined: Joined, parts: Parts): ApiServ
         policy,
         controllers: () => [...parts.ipcache.status(), parts.routes.status(), parts.publisher.status()],
         serviceError: () => parts.loadBalancer.error,
-        hubble: () => parts.hubble.status(),
+        hubble: () => parts.hubble.current?.status(),
         ready: () => parts.ready.value,
       }),
     policy: () => policyModel(client, policy().revision),
@@ -164,7 +175,11 @@ function createServices(base: Foundation, joined: Joined, parts: Parts): ApiServ
         return { cidr: prefix, identity, hostIP: node, encryptKey: 0, metadata };
       }),
     maps: () => mapModels(base, parts),
-    config: () => ({ values: { ...config.values }, unknown: [...config.unknown], warnings: [...config.warnings] }),
+    config: () => ({
+      values: { ...config.values },
+      unknown: [...config.unknown],
+      warnings: [...config.warnings],
+    }),
     metricsText: () => base.metrics.text(),
     cni: (call) => parts.cni.handle(call),
   };
@@ -204,13 +219,8 @@ interface Parts {
   readonly monitor: MonitorFanOut;
   readonly gc: ConntrackGc;
   readonly cni: CniServer;
-  readonly hubble: HubblePart;
+  readonly hubble: { current: Hubble | undefined };
   readonly ready: { value: boolean };
-}
-
-/** Flow observability, as far as the agent's status needs it. */
-export interface HubblePart {
-  status(): { current: number; max: number; perSecond: number; metrics: boolean } | undefined;
 }
 
 function startParts(base: Foundation, joined: Joined, ipcache: Ipcache, source: PolicySource): Parts {
@@ -218,7 +228,7 @@ function startParts(base: Foundation, joined: Joined, ipcache: Ipcache, source: 
   feedIpcache(ipcache, tables, watches.slices, gatewayOf);
   const routes = new NodeRoutes(
     netlink,
-    { device: base.device.name, mtu: 0, enabled: config.bool('auto-direct-node-routes') },
+    { device: base.device.name, enabled: config.bool('auto-direct-node-routes') },
     logger,
   );
   lifecycle.onStop(routes.follow(tables.nodes));
@@ -229,7 +239,8 @@ function startParts(base: Foundation, joined: Joined, ipcache: Ipcache, source: 
       endpoints: tables.endpoints,
       published: watches.endpoints,
       nodeIp: node.internalIps[0]!,
-      enforced: (row) => joined.realizer.ruleSetByNumber(row.ruleSet)?.enforced ?? { ingress: true, egress: true },
+      enforced: (row) =>
+        joined.realizer.ruleSetByNumber(row.ruleSet)?.enforced ?? { ingress: true, egress: true },
       logger,
     }),
   );
@@ -246,7 +257,11 @@ function startParts(base: Foundation, joined: Joined, ipcache: Ipcache, source: 
   const monitor = lifecycle.add(new MonitorFanOut(native, datapath.maps.eventsFd));
   const { ctTcp, ctHalfOpen, ctAny, nat } = datapath.maps;
   const gc = lifecycle.add(
-    new ConntrackGc({ ct: [ctTcp, ctHalfOpen, ctAny], nat }, config.durationMs('conntrack-gc-interval'), logger),
+    new ConntrackGc(
+      { ct: [ctTcp, ctHalfOpen, ctAny], nat },
+      config.durationMs('conntrack-gc-interval'),
+      logger,
+    ),
   );
   const cni = new CniServer({
     endpoints: joined.manager,
@@ -255,9 +270,21 @@ function startParts(base: Foundation, joined: Joined, ipcache: Ipcache, source: 
     mtu: base.mtu,
     logger,
   });
-  const hubble: HubblePart = { status: () => undefined };
+  const hubble = { current: undefined };
   const ready = { value: false };
-  return { source, ipcache, realizer: joined.realizer, routes, publisher, loadBalancer, monitor, gc, cni, hubble, ready };
+  return {
+    source,
+    ipcache,
+    realizer: joined.realizer,
+    routes,
+    publisher,
+    loadBalancer,
+    monitor,
+    gc,
+    cni,
+    hubble,
+    ready,
+  };
 }
 
 function publishMetrics(base: Foundation, joined: Joined, parts: Parts): void {
@@ -297,11 +324,61 @@ async function serve(base: Foundation, services: ApiServices, parts: Parts): Pro
   }
 }
 
-async function serveHealth(base: Pick<Foundation, 'config' | 'lifecycle'>, ready: () => boolean): Promise<void> {
+/** Flows of this node. Without them packets still pass, so a taken port is an error in the log, not the end. */
+async function observe(base: Foundation, parts: Parts): Promise<void> {
+  const { config, lifecycle, logger, tables, nodeName, netlink } = base;
+  if (!config.bool('enable-hubble')) return;
+  const { realizer, monitor } = parts;
+  const devices = new Map((await netlink.links()).map((link) => [link.index, link.name]));
+  const lookups = agentLookups({
+    nodeName,
+    clusterName: config.text('cluster-name'),
+    version: VERSION,
+    tables,
+    ruleSetByNumber: (number) => realizer.ruleSetByNumber(number),
+    originOf: (ruleSet, origin, direction) => realizer.originOf(ruleSet, origin, direction),
+    cidrs: () => realizer.cidrs(),
+    interfaceName: (ifindex) =>
+      [...tables.endpoints.values()].find((row) => row.ifindex === ifindex)?.hostDevice ??
+      devices.get(ifindex) ??
+      '',
+  });
+  const metricsAddress = parseListenAddress(config.text('hubble-metrics-server'));
+  try {
+    const hubble = await startHubble({
+      source: monitor,
+      lookups,
+      nodes: tables.nodes,
+      config: {
+        socketPath: config.text('hubble-socket-path'),
+        listenAddress: config.text('hubble-listen-address'),
+        capacity: config.number('hubble-event-buffer-capacity'),
+        metrics: metricsAddress ? config.text('hubble-metrics') : undefined,
+      },
+      logger: logger.child({ part: 'hubble' }),
+    });
+    parts.hubble.current = lifecycle.add(hubble);
+    const { metrics } = hubble;
+    if (!metrics || !metricsAddress) return;
+    const text = async () => ({ status: 200, type: METRICS_CONTENT_TYPE, body: await metrics.text() });
+    lifecycle.add(await serveText(metricsAddress, text));
+  } catch (error) {
+    logger.error({ error: errorMessage(error) }, 'hubble is not available');
+  }
+}
+
+async function serveHealth(
+  base: Pick<Foundation, 'config' | 'lifecycle'>,
+  ready: () => boolean,
+): Promise<void> {
   const port = base.config.number('agent-health-port');
   if (port === 0) return;
   const health = () =>
-    Promise.resolve({ status: ready() ? 200 : 503, type: 'text/plain', body: ready() ? 'ok\n' : 'starting\n' });
+    Promise.resolve({
+      status: ready() ? 200 : 503,
+      type: 'text/plain',
+      body: ready() ? 'ok\n' : 'starting\n',
+    });
   base.lifecycle.add(await serveText({ host: '127.0.0.1', port }, health));
 }
 
@@ -309,6 +386,9 @@ async function serveHealth(base: Pick<Foundation, 'config' | 'lifecycle'>, ready
 export async function assemble(config: AgentConfig): Promise<Agent> {
   const base = await layFoundation(config);
   const { lifecycle, logger, watches, datapath } = base;
+  lifecycle.add(
+    await startTracing({ service: 'cilium-agent', attributes: { 'k8s.node.name': base.nodeName } }),
+  );
   const ipcache = lifecycle.add(new Ipcache(datapath.maps, () => datapath.runtime.raiseEpoch(), logger));
   const source = createPolicySource(base);
   const joined = joinEndpoints(base, ipcache, source);
@@ -323,6 +403,7 @@ export async function assemble(config: AgentConfig): Promise<Agent> {
   parts.gc.start();
   await replayDeletions(config.text('state-dir'), (call) => parts.cni.handle(call), logger);
   await serve(base, services, parts);
+  await observe(base, parts);
   // New pods need labels and identities; restored ones went on without.
   await Promise.all([watches.pods.synced, watches.namespaces.synced, watches.identities.synced]);
   parts.ready.value = true;

@@ -21,6 +21,7 @@ import {
   TrafficDirection,
   Verdict,
   type Endpoint,
+  type Layer4,
   type Service,
   type Timestamp,
 } from '@cilium-ts/proto';
@@ -64,12 +65,22 @@ const isDecided = (event: PacketEvent): boolean =>
   event.type === EventType.EVENT_POLICY_VERDICT ||
   (event.type === EventType.EVENT_DROP && isPolicyDrop(event.subtype));
 
-/** Undefined where the bytes are no event of ours. */
+/** What counters want to know of every event, without a message being built. */
+export interface FlowFacts {
+  readonly event: PacketEvent;
+  readonly packet: Packet;
+  readonly l4: Layer4 | undefined;
+  readonly decision: FlowDecision | undefined;
+  readonly side: 'ingress' | 'egress';
+}
+
+/** Undefined where the bytes are no event of ours. `see` hears of what was read on the way. */
 export function takeRecord(
   lookups: FlowLookups,
   ring: Uint8Array,
   offset: number,
   length: number,
+  see?: (facts: FlowFacts) => void,
 ): FlowRecord | undefined {
   if (length < HEAD) return undefined;
   const end = Math.min(ring.length, offset + length);
@@ -80,7 +91,11 @@ export function takeRecord(
   if (bytes.length < HEAD) return undefined;
   const event = PacketEventCodec.decode(bytes, 0);
   const packet = readPacket(bytes, event);
-  const ports = portsOf(parseLayer4(captured(bytes, event), packet));
+  const l4 = parseLayer4(captured(bytes, event), packet);
+  const ports = portsOf(l4);
+  const side = sideOf(event);
+  const decision = isDecided(event) ? lookups.originOf(event.ruleSet, event.origin, side) : undefined;
+  see?.({ event, packet, l4, decision, side });
   const source = event.originalIp === '' ? packet.source : event.originalIp;
   return {
     bytes,
@@ -89,7 +104,7 @@ export function takeRecord(
     destination: lookups.endpointByAddress(packet.destination),
     sourceService: lookups.serviceByAddress(packet.source, ports.source, packet.protocol),
     destinationService: lookups.serviceByAddress(packet.destination, ports.destination, packet.protocol),
-    decision: isDecided(event) ? lookups.originOf(event.ruleSet, event.origin, sideOf(event)) : undefined,
+    decision,
   };
 }
 
@@ -214,7 +229,8 @@ function addVerdict(flow: Flow, record: FlowRecord, event: PacketEvent): void {
   setReason(flow, deniedReason(record.decision));
 }
 
-function deniedReason(decision: FlowDecision | undefined): number {
+/** The drop reason behind a denied verdict. */
+export function deniedReason(decision: FlowDecision | undefined): number {
   if (decision?.kind !== 'origin') return DropReason.POLICY_DENIED;
   return decision.verdict === 'unenforced' ? DropReason.POLICY_UNENFORCED : DropReason.POLICY_DENY;
 }
