@@ -72,7 +72,9 @@ describe('a node', () => {
   test('passes CHECK and publishes a CiliumEndpoint', async () => {
     expect((await node.cni('CHECK', 'a')).code).toBe(0);
     const published = await until('the CiliumEndpoint', () =>
-      node.api.list('ciliumendpoints').find((object) => object.metadata.name === 'a' && object['status'] !== undefined),
+      node.api
+        .list('ciliumendpoints')
+        .find((object) => object.metadata.name === 'a' && object['status'] !== undefined),
     );
     expect(published['status']).toMatchObject({ identity: { id: 1001 }, state: 'ready' });
   });
@@ -83,7 +85,9 @@ describe('a node', () => {
       const found = await endpointOf('a');
       return found.status.policy.realized['policy-enabled'] === 'egress' && found;
     });
-    expect(endpoint.status.policy.realized.l4.egress[0]!.origins[0]).toContain('CNP test/only-b egress[0].toPorts[0]');
+    expect(endpoint.status.policy.realized.l4.egress[0]!.origins[0]).toContain(
+      'CNP test/only-b egress[0].toPorts[0]',
+    );
     expect(await node.reaches('a', '192.168.79.200', 9000)).toBe(false);
     for (const address of addresses.get('b')!) expect(await node.reaches('a', address, 8080)).toBe(true);
   });
@@ -109,7 +113,9 @@ describe('a node', () => {
     expect((await node.cni('DEL', 'c', { CNI_NETNS: '' })).code).toBe(0);
     await node.start();
     expect(await endpointOf('c')).toBeUndefined();
-    const links = readdirSync(join(node.directory, 'bpf/cilium/links')).filter((name) => name.startsWith('lxc'));
+    const links = readdirSync(join(node.directory, 'bpf/cilium/links')).filter((name) =>
+      name.startsWith('lxc'),
+    );
     expect(links).toHaveLength(4);
   });
 
@@ -149,7 +155,9 @@ describe('a node', () => {
 });
 
 test('a bad value refuses to start by name', () => {
-  const run = spawnSync(process.execPath, [join(node.directory, 'agent.cjs'), '--enable-ipv4=maybe'], { encoding: 'utf8' });
+  const run = spawnSync(process.execPath, [join(node.directory, 'agent.cjs'), '--enable-ipv4=maybe'], {
+    encoding: 'utf8',
+  });
   expect(run.status).toBe(1);
   expect(run.stderr).toContain('configuration key enable-ipv4 has value "maybe"; allowed: true, false');
 });

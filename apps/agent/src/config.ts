@@ -39,7 +39,12 @@ const oneOf = (key: string, fallback: string, values: readonly string[], help: s
   help,
 });
 
-const number = (key: string, fallback: number, range: readonly [number, number], help: string): ConfigKey => ({
+const number = (
+  key: string,
+  fallback: number,
+  range: readonly [number, number],
+  help: string,
+): ConfigKey => ({
   key,
   fallback: String(fallback),
   allowed: `a number from ${range[0]} to ${range[1]}`,
@@ -83,16 +88,32 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
   bool('enable-ipv4-masquerade', true, 'node address as source of pod traffic that leaves the cluster'),
   bool('enable-ipv6-masquerade', true, 'the same for IPv6'),
   bool('enable-bpf-masquerade', true, 'masquerade in eBPF; there is no other way here'),
-  bool('enable-xt-socket-fallback', true, 'early demux off where xt_socket is missing and the L7 proxy on', true),
+  bool(
+    'enable-xt-socket-fallback',
+    true,
+    'early demux off where xt_socket is missing and the L7 proxy on',
+    true,
+  ),
   oneOf('routing-mode', 'native', ['native'], 'how pod packets travel between nodes'),
   bool('auto-direct-node-routes', true, 'one route per other node and pod CIDR'),
-  cidr('ipv4-native-routing-cidr', 'destinations that are not masqueraded; default: all pod CIDRs of this node'),
+  cidr(
+    'ipv4-native-routing-cidr',
+    'destinations that are not masqueraded; default: all pod CIDRs of this node',
+  ),
   cidr('ipv6-native-routing-cidr', 'the same for IPv6'),
   oneOf('ipam', 'kubernetes', ['kubernetes'], 'where pod addresses come from: Node.spec.podCIDRs'),
-  bool('kube-proxy-replacement', true, 'ClusterIP services in eBPF; strict: refuse to start without all features'),
+  bool(
+    'kube-proxy-replacement',
+    true,
+    'ClusterIP services in eBPF; strict: refuse to start without all features',
+  ),
   bool('kube-proxy-replacement-strict', false, 'set by kube-proxy-replacement=strict'),
   oneOf('bus', 'nats', ['nats', 'embedded'], 'where compiled policy comes from'),
-  text('nats-service', 'kube-system/cilium-nats', 'namespace/name of the Service whose EndpointSlices name NATS'),
+  text(
+    'nats-service',
+    'kube-system/cilium-nats',
+    'namespace/name of the Service whose EndpointSlices name NATS',
+  ),
   text('nats-url', '', 'nats://host:port instead of the Service'),
   oneOf('policy-enforcement-mode', 'default', ['default', 'always', 'never'], 'when endpoints are isolated'),
   bool('policy-audit-mode', false, 'policy drops become audited forwards on the whole node'),
@@ -106,7 +127,12 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
   number('bpf-fragments-map-max', 8192, [256, 65_536], 'datagrams in fragments'),
   number('bpf-nat-global-max', 131_072, MAP_RANGE, 'masqueraded flows, two entries each'),
   number('bpf-lb-map-max', 65_536, MAP_RANGE, 'service frontends'),
-  number('bpf-events-ring-bytes', 1_048_576, [65_536, 268_435_456], 'bytes of the event ring, a power of two'),
+  number(
+    'bpf-events-ring-bytes',
+    1_048_576,
+    [65_536, 268_435_456],
+    'bytes of the event ring, a power of two',
+  ),
   bool('bpf-events-drop-enabled', true, 'events for drops'),
   bool('bpf-events-trace-enabled', true, 'events for forwarded packets'),
   bool('bpf-events-policy-verdict-enabled', true, 'events for policy verdicts'),
@@ -115,7 +141,11 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
   text('bpf-object-dir', '', 'folder of the compiled BPF objects'),
   text('cgroup-root', '/run/cilium/cgroupv2', 'cgroup v2 folder whose processes get socket load balancing'),
   text('state-dir', '/var/run/cilium', 'sockets and state'),
-  text('devices', '', 'native devices, separated by blanks or commas; default: those with the default or a node route'),
+  text(
+    'devices',
+    '',
+    'native devices, separated by blanks or commas; default: those with the default or a node route',
+  ),
   number('mtu', 0, [0, 65_535], 'of pod devices; 0: of the native device'),
   oneOf('datapath-attach-mode', 'auto', ['auto', 'tcx', 'clsact'], 'how tc programs are attached'),
   oneOf(
@@ -128,13 +158,22 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
   bool('bpf-redirect-neigh', true, 'leave the node by bpf_redirect_neigh'),
   bool('bpf-lb-sock', true, 'socket load balancing'),
   bool('enable-source-ip-verification', true, 'drop packets with a source address that is not the pod’s'),
-  oneOf('allow-localhost', 'auto', ['auto', 'always', 'policy'], 'whether the node always reaches its own pods'),
+  oneOf(
+    'allow-localhost',
+    'auto',
+    ['auto', 'always', 'policy'],
+    'whether the node always reaches its own pods',
+  ),
   bool('prefilter', false, 'XDP list of dropped source prefixes'),
   text('cni-bin-dir', '', 'folder to install the CNI binary into; empty: not installed'),
   text('cni-binary', '', 'the binary to install; default: found beside the agent'),
   text('write-cni-conf-when-ready', '', 'CNI configuration file to write once pods can be served'),
   bool('cni-exclusive', true, 'rename other CNI configurations to *.cilium_bak'),
-  duration('monitor-aggregation-interval', '5s', 'at most one trace event per flow and direction in this time'),
+  duration(
+    'monitor-aggregation-interval',
+    '5s',
+    'at most one trace event per flow and direction in this time',
+  ),
   duration('conntrack-gc-interval', '0s', 'time between collections of expired connections; 0s: adaptive'),
   bool('enable-hubble', true, 'flow observability'),
   text('hubble-listen-address', ':4244', 'TCP address of the Observer; empty: only the unix socket'),
@@ -177,7 +216,8 @@ export function parseDurationMs(value: string): number | undefined {
   if (value === '0') return 0;
   if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(value)) return undefined;
   let total = 0;
-  for (const [, amount, , unit] of value.matchAll(/(\d+(\.\d+)?)(ms|s|m|h)/g)) total += Number(amount) * units[unit!]!;
+  for (const [, amount, , unit] of value.matchAll(/(\d+(\.\d+)?)(ms|s|m|h)/g))
+    total += Number(amount) * units[unit!]!;
   return total;
 }
 
@@ -205,7 +245,8 @@ function rewriteAliases({ values, warnings }: Draft): void {
   if (tunnel !== undefined) {
     if (tunnel !== 'disabled') refuse('tunnel', tunnel, 'disabled (tunnels are not supported yet)');
     const mode = values.get('routing-mode');
-    if (mode !== undefined && mode !== 'native') refuse('routing-mode', mode, 'native, as tunnel=disabled says');
+    if (mode !== undefined && mode !== 'native')
+      refuse('routing-mode', mode, 'native, as tunnel=disabled says');
     values.set('routing-mode', 'native');
   }
   const replacement = values.get('kube-proxy-replacement');

@@ -68,7 +68,19 @@ export async function layFoundation(config: AgentConfig): Promise<Foundation> {
   const memory = new StateFile<NodeRow>(join(config.text('state-dir'), 'state', 'node.json'), logger);
   const node = await findOwnNode(watches.nodes, nodeName, memory, logger);
   if (tables.nodes.get(nodeName) === undefined) tables.nodes.upsert(nodeName, node);
-  const basics = { config, logger, lifecycle, native, netlink, client, kube, watches, tables, nodeName, node };
+  const basics = {
+    config,
+    logger,
+    lifecycle,
+    native,
+    netlink,
+    client,
+    kube,
+    watches,
+    tables,
+    nodeName,
+    node,
+  };
   return { ...basics, metrics: createMetrics(), ...(await layKernel(basics)) };
 }
 
@@ -80,10 +92,18 @@ async function layKernel(basics: {
   readonly node: NodeRow;
 }): Promise<Pick<Foundation, 'device' | 'mtu' | 'hostDevice' | 'datapath'>> {
   const { config, logger, native, netlink, node } = basics;
-  const [links, routes, addresses] = await Promise.all([netlink.links(), netlink.routes(), netlink.addresses()]);
+  const [links, routes, addresses] = await Promise.all([
+    netlink.links(),
+    netlink.routes(),
+    netlink.addresses(),
+  ]);
   const devices = nativeDevices(config.text('devices'), { links, routes, addresses }, node.internalIps);
   const first = devices[0];
-  if (!first) throw new AppError('no-device', `no device has the address ${node.internalIps.join(' or ')}: set devices`);
+  if (!first)
+    throw new AppError(
+      'no-device',
+      `no device has the address ${node.internalIps.join(' or ')}: set devices`,
+    );
   const mtu = config.number('mtu') || first.mtu;
   const ipOf = (isV6: boolean): string => node.internalIps.find((ip) => ip.includes(':') === isV6) ?? '';
   const datapath = await Datapath.load(

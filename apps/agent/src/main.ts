@@ -2,7 +2,7 @@
 // cilium-agent --config-dir=DIR [--key=value]
 import { AppError, errorMessage } from '@cilium-ts/base';
 import { parseCommandLine, readConfigDirectory } from '@cilium-ts/config';
-import { assemble, type Agent } from './assemble.ts';
+import { assemble } from './assemble.ts';
 import { parseConfig } from './config.ts';
 import { VERSION } from './version.ts';
 
@@ -15,7 +15,7 @@ async function main(): Promise<void> {
   const { configDirectory, flags } = parseCommandLine(args);
   const files = configDirectory === undefined ? {} : readConfigDirectory(configDirectory);
   const config = parseConfig({ ...files, ...flags });
-  let agent: Agent | undefined;
+  const starting = assemble(config);
   let stopping = false;
   const stop = (): void => {
     if (stopping) process.exit(1);
@@ -23,12 +23,11 @@ async function main(): Promise<void> {
     // What is in the kernel stays: traffic and enforcement go on without us.
     const exit = (): void => process.exit(0);
     setTimeout(exit, 3000).unref();
-    if (agent) agent.stop().then(exit, exit);
-    else exit();
+    starting.then((agent) => agent.stop()).then(exit, exit);
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
-  agent = await assemble(config);
+  await starting;
 }
 
 main().catch((error: unknown) => {

@@ -28,7 +28,10 @@ export class StateFile<T> {
     try {
       return JSON.parse(text) as T;
     } catch (error) {
-      this.#logger.warn({ path: this.path, error: errorMessage(error) }, 'state file is damaged, going on without it');
+      this.#logger.warn(
+        { path: this.path, error: errorMessage(error) },
+        'state file is damaged, going on without it',
+      );
       return undefined;
     }
   }

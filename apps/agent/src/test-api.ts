@@ -67,7 +67,10 @@ export class TestApi {
     const key = `${namespace ?? ''}/${name}`;
     const known = objects.get(key);
     const uid = known?.metadata['uid'] ?? object.metadata['uid'] ?? `uid-${name}`;
-    const stored = { ...object, metadata: { ...object.metadata, uid, resourceVersion: String(++this.#version) } };
+    const stored = {
+      ...object,
+      metadata: { ...object.metadata, uid, resourceVersion: String(++this.#version) },
+    };
     objects.set(key, stored);
     this.#tell(plural, known ? 'MODIFIED' : 'ADDED', stored);
     return stored;
@@ -98,7 +101,13 @@ export class TestApi {
     const body = text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
     if (url.searchParams.get('watch') === 'true') return this.#watch(target.plural, url, response);
     const answer = this.#answer(request.method ?? 'GET', target, body);
-    const missing = { kind: 'Status', status: 'Failure', code: 404, reason: 'NotFound', message: 'not found' };
+    const missing = {
+      kind: 'Status',
+      status: 'Failure',
+      code: 404,
+      reason: 'NotFound',
+      message: 'not found',
+    };
     response.writeHead(answer ? 200 : 404, { 'content-type': 'application/json' });
     response.end(JSON.stringify(answer ?? missing));
   }
@@ -107,7 +116,8 @@ export class TestApi {
     const since = Number(url.searchParams.get('resourceVersion') ?? 0);
     response.writeHead(200, { 'content-type': 'application/json' });
     response.flushHeaders();
-    for (const event of this.#events) if (event.plural === plural && event.version > since) response.write(event.line);
+    for (const event of this.#events)
+      if (event.plural === plural && event.version > since) response.write(event.line);
     const watchers = this.#watchers.get(plural) ?? new Set();
     this.#watchers.set(plural, watchers.add(response));
     response.on('close', () => watchers.delete(response));
@@ -117,7 +127,10 @@ export class TestApi {
     const { plural, name, namespace } = target;
     if (method === 'POST') {
       const object = body as unknown as TestObject;
-      return this.put(plural, { ...object, metadata: { namespace, ...object.metadata } as TestObject['metadata'] });
+      return this.put(plural, {
+        ...object,
+        metadata: { namespace, ...object.metadata } as TestObject['metadata'],
+      });
     }
     if (name === undefined) {
       return { kind: 'List', metadata: { resourceVersion: String(this.#version) }, items: this.list(plural) };

@@ -2,12 +2,29 @@
 // For kernel tests: a node in a network namespace of its own, the agent as a real process in it, pods as bare namespaces.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { request } from 'node:http';
 import { createServer, Socket, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { addAddress, createNetns, createVeth, deleteNetns, Netlink, replaceRoute, setLink } from '@cilium-ts/netlink';
+import {
+  addAddress,
+  createNetns,
+  createVeth,
+  deleteNetns,
+  Netlink,
+  replaceRoute,
+  setLink,
+} from '@cilium-ts/netlink';
 import { loadNative } from '@cilium-ts/native';
 import { buildSync } from 'esbuild';
 import { TestApi } from './test-api.ts';
@@ -21,7 +38,10 @@ export interface CniRun {
 }
 
 /** Resolves when `check` is true or gives a value. */
-export async function until<T>(what: string, check: () => Promise<T | undefined | false> | T | undefined | false): Promise<T> {
+export async function until<T>(
+  what: string,
+  check: () => Promise<T | undefined | false> | T | undefined | false,
+): Promise<T> {
   const end = performance.now() + WAIT_MS;
   for (;;) {
     const value = await check();
@@ -48,6 +68,7 @@ export class TestNode {
   readonly #cgroup: string;
   readonly #namespaces: string[] = [];
   readonly #servers: Server[] = [];
+  readonly #sockets = new Set<Socket>();
   readonly #log: string[] = [];
   #agent: ChildProcess | undefined;
 
@@ -82,7 +103,10 @@ export class TestNode {
       addAddress({ link: 'eth0', address: `fd79::${host}/64` }),
       setLink('eth0', { up: true }),
     ];
-    await this.netlink.run([...configure(1), replaceRoute({ destination: 'default', gateway: '192.168.79.200' })], node);
+    await this.netlink.run(
+      [...configure(1), replaceRoute({ destination: 'default', gateway: '192.168.79.200' })],
+      node,
+    );
     await this.netlink.run(configure(200), outside);
     const listener = { kind: 'tcp-listen', address: '127.0.0.1', port: API_PORT, netns: node } as const;
     await this.api.listen(this.native.socketOpen(listener));
@@ -134,7 +158,9 @@ export class TestNode {
       logLevel: 'error',
       external: ['bufferutil', 'utf-8-validate', 'pino-pretty'],
     });
-    execFileSync('make', ['-C', join(process.cwd(), 'apps/cni'), `OUT=${this.directory}`], { stdio: 'ignore' });
+    execFileSync('make', ['-C', join(process.cwd(), 'apps/cni'), `OUT=${this.directory}`], {
+      stdio: 'ignore',
+    });
     const config = {
       apiVersion: 'v1',
       kind: 'Config',
@@ -191,11 +217,14 @@ export class TestNode {
 
   get<T>(path: string): Promise<T> {
     return new Promise((resolve, reject) => {
-      const call = request({ socketPath: join(this.directory, 'run/cilium.sock'), path: `/v1${path}` }, (response) => {
-        let text = '';
-        response.on('data', (chunk: Buffer) => (text += chunk.toString()));
-        response.on('end', () => resolve(JSON.parse(text) as T));
-      });
+      const call = request(
+        { socketPath: join(this.directory, 'run/cilium.sock'), path: `/v1${path}` },
+        (response) => {
+          let text = '';
+          response.on('data', (chunk: Buffer) => (text += chunk.toString()));
+          response.on('end', () => resolve(JSON.parse(text) as T));
+        },
+      );
       call.on('error', reject);
       call.end();
     });
@@ -230,6 +259,7 @@ export class TestNode {
     const netns = `/run/netns/${this.name}-${where}`;
     const fd = this.native.socketOpen({ kind: 'tcp-listen', address, port, netns });
     const server = createServer((socket) => {
+      this.#sockets.add(socket);
       socket.on('error', () => undefined);
       socket.pipe(socket);
     });
@@ -243,6 +273,7 @@ export class TestNode {
     try {
       const fd = await this.native.socketOpenAsync({ kind: 'tcp-connect', address, port, netns, timeoutMs });
       const socket = new Socket({ fd, readable: true, writable: true });
+      this.#sockets.add(socket);
       socket.on('error', () => undefined);
       return socket;
     } catch {
@@ -259,11 +290,13 @@ export class TestNode {
   async cleanUp(): Promise<void> {
     await this.kill();
     await this.api.stop();
+    for (const socket of this.#sockets) socket.destroy();
     for (const server of this.#servers) server.close();
     for (const name of this.#namespaces) await deleteNetns(this.native, name);
     const bpf = join(this.directory, 'bpf');
     if (existsSync(join(bpf, 'tc'))) {
-      for (const pin of readdirSync(join(bpf, 'cilium/links'))) rmSync(join(bpf, 'cilium/links', pin), { force: true });
+      for (const pin of readdirSync(join(bpf, 'cilium/links')))
+        rmSync(join(bpf, 'cilium/links', pin), { force: true });
       this.native.umount({ target: bpf });
     }
     if (existsSync(this.#cgroup)) rmdirSync(this.#cgroup);

@@ -16,9 +16,19 @@ interface Run {
   readonly stdout: string;
 }
 
-function run(command: string, extra: Record<string, string> = {}, config = '{"cniVersion":"1.1.0"}'): Promise<Run> {
+function run(
+  command: string,
+  extra: Record<string, string> = {},
+  config = '{"cniVersion":"1.1.0"}',
+): Promise<Run> {
   return new Promise((resolve, reject) => {
-    const env = { CNI_COMMAND: command, CNI_CONTAINERID: 'c1', CNI_IFNAME: 'eth0', CILIUM_RUN_DIR: dir, ...extra };
+    const env = {
+      CNI_COMMAND: command,
+      CNI_CONTAINERID: 'c1',
+      CNI_IFNAME: 'eth0',
+      CILIUM_RUN_DIR: dir,
+      ...extra,
+    };
     const child = spawn(join(dir, 'cilium-cni'), [], { env });
     let stdout = '';
     child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));

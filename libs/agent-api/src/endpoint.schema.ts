@@ -57,7 +57,9 @@ const Health = Type.Object({
   connected: Type.Boolean(),
 });
 
-const NamedPorts = Type.Array(Type.Object({ name: Type.String(), port: Type.Integer(), protocol: Type.String() }));
+const NamedPorts = Type.Array(
+  Type.Object({ name: Type.String(), port: Type.Integer(), protocol: Type.String() }),
+);
 
 export const EndpointStatusPolicySchema = Type.Object({
   'proxy-policy-revision': Type.Integer(),
@@ -78,7 +80,9 @@ export const EndpointSchema = Type.Object({
     identity: IdentitySchema,
     labels: Type.Object({ realized: Type.Object({}), 'security-relevant': Strings, derived: Strings }),
     networking: Type.Object({
-      addressing: Type.Array(Type.Object({ ipv4: Type.Optional(Type.String()), ipv6: Type.Optional(Type.String()) })),
+      addressing: Type.Array(
+        Type.Object({ ipv4: Type.Optional(Type.String()), ipv6: Type.Optional(Type.String()) }),
+      ),
       mac: Type.String(),
       'host-mac': Type.String(),
       'interface-name': Type.String(),

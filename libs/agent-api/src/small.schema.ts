@@ -68,7 +68,12 @@ export type ErrorModel = Static<typeof ErrorSchema>;
 
 /** One line of the monitor stream. */
 export const MonitorEventSchema = Type.Object({
-  type: Type.Union([Type.Literal('drop'), Type.Literal('trace'), Type.Literal('policy-verdict'), Type.Literal('lost')]),
+  type: Type.Union([
+    Type.Literal('drop'),
+    Type.Literal('trace'),
+    Type.Literal('policy-verdict'),
+    Type.Literal('lost'),
+  ]),
   cpu: Type.String(),
   mark: Type.String(),
   reason: Type.Optional(Type.String()),

@@ -30,16 +30,31 @@ export const StatusSchema = Type.Object({
     services: Type.Integer(),
   }),
   cni: Type.Object({ chaining: Type.String(), 'config-file': Type.String() }),
-  'node-monitor': Type.Object({ cpus: Type.Integer(), events: Type.Integer(), lost: Type.Integer(), listeners: Type.Integer() }),
+  'node-monitor': Type.Object({
+    cpus: Type.Integer(),
+    events: Type.Integer(),
+    lost: Type.Integer(),
+    listeners: Type.Integer(),
+  }),
   ipam: Type.Object({
     pools: Type.Array(
-      Type.Object({ cidr: Type.String(), family: Type.Integer(), allocated: Type.Integer(), size: Type.Integer() }),
+      Type.Object({
+        cidr: Type.String(),
+        family: Type.Integer(),
+        allocated: Type.Integer(),
+        size: Type.Integer(),
+      }),
     ),
     allocations: Type.Record(Type.String(), Type.String()),
   }),
   routing: Type.Object({ mode: Type.String(), host: Type.String() }),
   'attach-mode': Type.String(),
-  masquerading: Type.Object({ mode: Type.String(), ipv4: Type.Boolean(), ipv6: Type.Boolean(), cidrs: Type.Array(Type.String()) }),
+  masquerading: Type.Object({
+    mode: Type.String(),
+    ipv4: Type.Boolean(),
+    ipv6: Type.Boolean(),
+    cidrs: Type.Array(Type.String()),
+  }),
   controllers: Type.Array(ControllerSchema),
   'identity-range': Type.Object({ min: Type.Integer(), max: Type.Integer() }),
   hubble: Type.Object({

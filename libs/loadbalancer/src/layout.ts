@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { ServiceFlags, type BackendSlot, type ReverseNatValue, type ServiceKey, type ServiceValue } from '@cilium-ts/abi';
+import {
+  ServiceFlags,
+  type BackendSlot,
+  type ReverseNatValue,
+  type ServiceKey,
+  type ServiceValue,
+} from '@cilium-ts/abi';
 import { AppError } from '@cilium-ts/base';
 import { frontendKey, type Frontend } from './model.ts';
 import { SlotAllocator } from './slots.ts';
@@ -21,7 +27,12 @@ export interface PlacedFrontend {
   readonly backendIds: readonly number[];
 }
 
-const keyOf = ({ address, port, protocol }: Frontend): ServiceKey => ({ addr: address, port, protocol, scope: 0 });
+const keyOf = ({ address, port, protocol }: Frontend): ServiceKey => ({
+  addr: address,
+  port,
+  protocol,
+  scope: 0,
+});
 
 /** Frontends to ids and ranges of the slot array. Keeps ids as long as a frontend lives; each change of backends gets a fresh range. */
 export class ServiceLayout {
@@ -100,7 +111,10 @@ export class ServiceLayout {
         upserts.slice(0, offsets.length).forEach((done, i) => {
           this.#slots.release({ offset: offsets[i]!, count: done.backends.length }, nowMs);
         });
-        throw new AppError('slots-full', `no room for ${count} backends of ${frontend.namespace}/${frontend.name}`);
+        throw new AppError(
+          'slots-full',
+          `no room for ${count} backends of ${frontend.namespace}/${frontend.name}`,
+        );
       }
       offsets.push(offset);
     }

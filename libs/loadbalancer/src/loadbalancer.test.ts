@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Services and slices to frontends, frontends to ids and slot ranges: plain values.
 import { describe, expect, test } from '@jest/globals';
-import { frontendKey, frontendsOf, ServiceLayout, SlotAllocator, type Frontend, type SliceInput } from './index.ts';
+import {
+  frontendKey,
+  frontendsOf,
+  ServiceLayout,
+  SlotAllocator,
+  type Frontend,
+  type SliceInput,
+} from './index.ts';
 
 const service = {
   namespace: 'a',
@@ -58,7 +65,8 @@ test('freed slots rest before they are used again, and neighbours join', () => {
 });
 
 describe('ServiceLayout', () => {
-  const frontend = (count: number): Frontend => frontendsOf(service, [slice(Array.from({ length: count }, () => ({})))], 'n1')[0]!;
+  const frontend = (count: number): Frontend =>
+    frontendsOf(service, [slice(Array.from({ length: count }, () => ({})))], 'n1')[0]!;
 
   test('keeps the id and moves to a fresh range when backends change', () => {
     const layout = new ServiceLayout(16);
@@ -77,7 +85,11 @@ describe('ServiceLayout', () => {
     const key = { addr: '10.96.0.5', port: 80, protocol: 6, scope: 0 };
     const value = { id: 7, offset: 0, count: 4, generation: 9, affinityTimeout: 0, flags: 1 };
     layout.restore([[key, value]], 0);
-    expect(layout.update([frontend(2)], [], 0).services[0]![1]).toMatchObject({ id: 7, offset: 4, generation: 10 });
+    expect(layout.update([frontend(2)], [], 0).services[0]![1]).toMatchObject({
+      id: 7,
+      offset: 4,
+      generation: 10,
+    });
   });
 
   test('says which service has no room and changes nothing', () => {

@@ -86,7 +86,9 @@ function backendsOf(
   const leaving = new Map<string, Backend>();
   for (const slice of slices) {
     if (slice.addressFamily !== wanted.family) continue;
-    const ports = slice.ports.filter((port) => port.name === wanted.name && port.protocol === wanted.protocol);
+    const ports = slice.ports.filter(
+      (port) => port.name === wanted.name && port.protocol === wanted.protocol,
+    );
     for (const endpoint of slice.endpoints) {
       if (service.localOnly && endpoint.node !== wanted.node) continue;
       const isActive = endpoint.ready && !endpoint.terminating;

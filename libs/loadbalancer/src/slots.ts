@@ -69,7 +69,8 @@ export class SlotAllocator {
     const joined: SlotRange[] = [];
     for (const { offset, count } of sorted) {
       const last = joined.at(-1);
-      if (last && last.offset + last.count === offset) joined[joined.length - 1] = { offset: last.offset, count: last.count + count };
+      if (last && last.offset + last.count === offset)
+        joined[joined.length - 1] = { offset: last.offset, count: last.count + count };
       else joined.push({ offset, count });
     }
     this.#free = joined;

@@ -112,7 +112,8 @@ export class Reconciler<V> {
 
   #busy(): boolean {
     return (
-      !this.#stopped && (this.#running || this.#dirty.size > 0 || this.#deferred.size > 0 || this.#pruneWanted)
+      !this.#stopped &&
+      (this.#running || this.#dirty.size > 0 || this.#deferred.size > 0 || this.#pruneWanted)
     );
   }
 
@@ -142,7 +143,10 @@ export class Reconciler<V> {
     this.#failures++;
     const { retryMinMs = 100, retryMaxMs = 30_000, name } = this.#options;
     const waitMs = Math.min(retryMaxMs, retryMinMs * 2 ** Math.min(this.#failures - 1, 16));
-    this.#logger.warn({ reconciler: name, error: this.#lastError, waitMs }, 'reconciling failed, trying again');
+    this.#logger.warn(
+      { reconciler: name, error: this.#lastError, waitMs },
+      'reconciling failed, trying again',
+    );
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       for (const key of this.#deferred) this.#dirty.add(key);
@@ -156,8 +160,17 @@ export class Reconciler<V> {
     const { target } = this.#options;
     const { updates, deletes } = this.#take();
     const prune = this.#pruneWanted && this.#timer === undefined;
-    let failed = await this.#write(updates, (batch) => target.update(batch), (key, row) => this.#written.set(key, row));
-    failed = (await this.#write(deletes, (batch) => target.delete(batch), (key) => this.#written.delete(key))) || failed;
+    let failed = await this.#write(
+      updates,
+      (batch) => target.update(batch),
+      (key, row) => this.#written.set(key, row),
+    );
+    failed =
+      (await this.#write(
+        deletes,
+        (batch) => target.delete(batch),
+        (key) => this.#written.delete(key),
+      )) || failed;
     try {
       if (prune) await target.prune?.(this.#wanted);
       if (prune) this.#pruneWanted = false;

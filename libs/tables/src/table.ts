@@ -43,7 +43,10 @@ export interface TableOptions<V> {
 export class Table<V> implements TableReader<V> {
   readonly name: string;
   readonly #rows = new Map<string, V>();
-  readonly #indexes = new Map<string, { of: (row: V) => readonly string[]; keys: Map<string, Set<string>> }>();
+  readonly #indexes = new Map<
+    string,
+    { of: (row: V) => readonly string[]; keys: Map<string, Set<string>> }
+  >();
   readonly #equal: (a: V, b: V) => boolean;
   readonly #listeners = new Set<TableListener<V>>();
   readonly #waiters: (() => void)[] = [];
@@ -54,7 +57,8 @@ export class Table<V> implements TableReader<V> {
   constructor(options: TableOptions<V>) {
     this.name = options.name;
     this.#equal = options.equal ?? ((a, b) => a === b);
-    for (const [name, of] of Object.entries(options.indexes ?? {})) this.#indexes.set(name, { of, keys: new Map() });
+    for (const [name, of] of Object.entries(options.indexes ?? {}))
+      this.#indexes.set(name, { of, keys: new Map() });
   }
 
   get revision(): number {

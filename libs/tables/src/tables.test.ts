@@ -102,7 +102,9 @@ describe('Reconciler', () => {
       target: {
         update: (rows) => {
           for (const [key, row] of rows) if (row > 0) world.set(key, row);
-          return Promise.resolve(new Map(rows.filter(([, row]) => row < 0).map(([key]) => [key, new Error('no')])));
+          return Promise.resolve(
+            new Map(rows.filter(([, row]) => row < 0).map(([key]) => [key, new Error('no')])),
+          );
         },
         delete: () => Promise.resolve(),
       },

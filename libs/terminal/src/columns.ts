@@ -16,6 +16,12 @@ export function formatColumns(rows: readonly (readonly string[])[], options: Col
     });
   }
   return rows
-    .map((row) => row.map((cell, i) => (i < row.length - 1 ? cell.padEnd(widths[i]!) : cell)).join('').trimEnd() + '\n')
+    .map(
+      (row) =>
+        row
+          .map((cell, i) => (i < row.length - 1 ? cell.padEnd(widths[i]!) : cell))
+          .join('')
+          .trimEnd() + '\n',
+    )
     .join('');
 }

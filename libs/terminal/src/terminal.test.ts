@@ -5,9 +5,14 @@ import { formatColumns, formatValue, jsonPath } from './index.ts';
 
 describe('formatColumns', () => {
   test('pads every cell but the last and leaves no blanks at the end', () => {
-    expect(formatColumns([['ID', 'LABELS'], ['48211', 'k8s:app=a'], ['', 'k8s:b=c'], ['7', '']])).toBe(
-      'ID      LABELS\n48211   k8s:app=a\n        k8s:b=c\n7\n',
-    );
+    expect(
+      formatColumns([
+        ['ID', 'LABELS'],
+        ['48211', 'k8s:app=a'],
+        ['', 'k8s:b=c'],
+        ['7', ''],
+      ]),
+    ).toBe('ID      LABELS\n48211   k8s:app=a\n        k8s:b=c\n7\n');
   });
 });
 

@@ -2,7 +2,13 @@
 import { createHash } from 'node:crypto';
 import type { EndpointModel, EndpointPolicyModel, IdentityModel, L4RuleModel } from '@cilium-ts/agent-api';
 import { protocolName } from '@cilium-ts/net';
-import { formatOriginObject, type Direction, type Origin, type RuleSet, type RuleSetEntry } from '@cilium-ts/policy';
+import {
+  formatOriginObject,
+  type Direction,
+  type Origin,
+  type RuleSet,
+  type RuleSetEntry,
+} from '@cilium-ts/policy';
 import type { EndpointRow } from '../rows.ts';
 
 export function originText(origin: Origin): string {
@@ -11,7 +17,9 @@ export function originText(origin: Origin): string {
 
 export function identityModel(id: number, labels: readonly string[]): IdentityModel {
   const sorted = [...labels].sort();
-  const labelsSHA256 = createHash('sha256').update(sorted.map((label) => `${label};`).join('')).digest('hex');
+  const labelsSHA256 = createHash('sha256')
+    .update(sorted.map((label) => `${label};`).join(''))
+    .digest('hex');
   return { id, labels: sorted, labelsSHA256 };
 }
 
@@ -27,11 +35,15 @@ function l4Rules(ruleSet: RuleSet | undefined, direction: Direction): L4RuleMode
     groups.set(key, group);
   }
   return [...groups.values()].map(({ entry, identities, origins }) => {
-    const sources = [...origins].map((id) => ruleSet!.origins[id - 1]).filter((origin) => origin !== undefined);
+    const sources = [...origins]
+      .map((id) => ruleSet!.origins[id - 1])
+      .filter((origin) => origin !== undefined);
     const names = sources.map(derivedFrom);
     const rule = {
       port: entry.port,
-      ...(entry.portPrefix > 0 && entry.portPrefix < 16 ? { endPort: entry.port + 2 ** (16 - entry.portPrefix) - 1 } : {}),
+      ...(entry.portPrefix > 0 && entry.portPrefix < 16
+        ? { endPort: entry.port + 2 ** (16 - entry.portPrefix) - 1 }
+        : {}),
       protocol: protocolName(entry.protocol),
       verdict: entry.verdict,
       identities,
@@ -62,7 +74,10 @@ function identitiesOf(ruleSet: RuleSet | undefined, direction: Direction, allowe
   return [...new Set(found.map((entry) => entry.identity))].sort((a, b) => a - b);
 }
 
-export function policyEnabled(ruleSet: RuleSet | undefined, audit: boolean): EndpointPolicyModel['policy-enabled'] {
+export function policyEnabled(
+  ruleSet: RuleSet | undefined,
+  audit: boolean,
+): EndpointPolicyModel['policy-enabled'] {
   // Without a rule set everything is dropped in both directions.
   const { ingress, egress } = ruleSet?.enforced ?? { ingress: true, egress: true };
   const which = ingress && egress ? 'both' : ingress ? 'ingress' : egress ? 'egress' : 'none';

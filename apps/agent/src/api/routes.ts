@@ -35,18 +35,25 @@ export function findEndpoint(services: ApiServices, text: string): EndpointRow {
     'cilium-local': (row) => String(row.id) === rest,
     'container-id': (row) => row.containerId === rest,
     'cni-attachment-id': (row) => `${row.containerId}:${row.interfaceName}` === rest,
-    'pod-name': (row) => `${row.namespace}:${row.podName}` === rest || `${row.namespace}/${row.podName}` === rest,
+    'pod-name': (row) =>
+      `${row.namespace}:${row.podName}` === rest || `${row.namespace}/${row.podName}` === rest,
     'cep-name': (row) => `${row.namespace}/${row.podName}` === rest,
     ipv4: (row) => row.ipv4 === rest,
     ipv6: (row) => row.ipv6 === rest,
   };
   if (!text.includes(':')) {
-    if (!/^\d+$/.test(text)) throw new ApiError(400, 'bad-endpoint-id', `not an endpoint id: ${JSON.stringify(text)}`);
+    if (!/^\d+$/.test(text))
+      throw new ApiError(400, 'bad-endpoint-id', `not an endpoint id: ${JSON.stringify(text)}`);
     const row = endpoints.get(String(Number(text)));
     if (row) return row;
   } else {
     const matches = by[prefix];
-    if (!matches) throw new ApiError(400, 'bad-endpoint-id', `unknown prefix ${prefix}; use ${Object.keys(by).join(', ')}`);
+    if (!matches)
+      throw new ApiError(
+        400,
+        'bad-endpoint-id',
+        `unknown prefix ${prefix}; use ${Object.keys(by).join(', ')}`,
+      );
     const row = rows.find(matches);
     if (row) return row;
   }
@@ -162,7 +169,13 @@ function stateRoutes(services: ApiServices): Route[] {
       answer: StatusSchema,
       handle: () => services.status(),
     },
-    { method: 'GET', path: '/v1/policy', summary: 'policy rules', answer: PolicySchema, handle: () => services.policy() },
+    {
+      method: 'GET',
+      path: '/v1/policy',
+      summary: 'policy rules',
+      answer: PolicySchema,
+      handle: () => services.policy(),
+    },
     {
       method: 'GET',
       path: '/v1/policy/selectors',
@@ -170,9 +183,27 @@ function stateRoutes(services: ApiServices): Route[] {
       answer: list(SelectorSchema),
       handle: () => services.selectors(),
     },
-    { method: 'GET', path: '/v1/ip', summary: 'addresses and identities', answer: list(IpSchema), handle: () => services.ips() },
-    { method: 'GET', path: '/v1/map', summary: 'BPF maps', answer: list(MapSchema), handle: () => services.maps() },
-    { method: 'GET', path: '/v1/config', summary: 'configuration', answer: ConfigSchema, handle: () => services.config() },
+    {
+      method: 'GET',
+      path: '/v1/ip',
+      summary: 'addresses and identities',
+      answer: list(IpSchema),
+      handle: () => services.ips(),
+    },
+    {
+      method: 'GET',
+      path: '/v1/map',
+      summary: 'BPF maps',
+      answer: list(MapSchema),
+      handle: () => services.maps(),
+    },
+    {
+      method: 'GET',
+      path: '/v1/config',
+      summary: 'configuration',
+      answer: ConfigSchema,
+      handle: () => services.config(),
+    },
     {
       method: 'GET',
       path: '/v1/cluster/nodes',

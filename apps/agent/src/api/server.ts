@@ -74,7 +74,9 @@ function answerErrors(server: FastifyInstance, logger: Logger): void {
     }
     const status = (error as { statusCode?: number }).statusCode ?? 500;
     if (status >= 500) logger.error({ url: request.url, error: errorMessage(error) }, 'API request failed');
-    return reply.code(status).send({ code: status < 500 ? 'bad-request' : 'internal', message: errorMessage(error) });
+    return reply
+      .code(status)
+      .send({ code: status < 500 ? 'bad-request' : 'internal', message: errorMessage(error) });
   });
   server.setNotFoundHandler((request, reply) =>
     reply.code(404).send({ code: 'not-found', message: `no route ${request.method} ${request.url}` }),

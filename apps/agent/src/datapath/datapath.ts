@@ -110,7 +110,12 @@ interface Parts {
   readonly logger: Logger;
   readonly features: FeatureTable;
   readonly constants: DatapathConfig;
-  readonly objects: { readonly lxc: BpfObject; readonly host: BpfObject; readonly xdp: BpfObject; readonly sock: BpfObject };
+  readonly objects: {
+    readonly lxc: BpfObject;
+    readonly host: BpfObject;
+    readonly xdp: BpfObject;
+    readonly sock: BpfObject;
+  };
   readonly replaced: readonly string[];
 }
 
@@ -177,7 +182,8 @@ export class Datapath {
       sock: await load('bpf_sock.o'),
     };
     const replaced = Object.values(objects).flatMap((object) => object.replaced);
-    for (const { name, reason } of replaced) logger.warn({ map: name, reason }, 'pinned map replaced, its state is lost');
+    for (const { name, reason } of replaced)
+      logger.warn({ map: name, reason }, 'pinned map replaced, its state is lost');
     const names = replaced.map((pin) => pin.name);
     return new Datapath({ native, config, logger, features, constants, objects, replaced: names });
   }

@@ -16,5 +16,8 @@ export function findObjectDirectory(configured: string): string {
   const explicit = configured !== '' ? places.slice(0, 1) : places;
   const found = explicit.find((place) => existsSync(join(place, 'bpf_lxc.o')));
   if (found !== undefined) return found;
-  throw new AppError('no-bpf-objects', `no bpf_lxc.o in ${explicit.join(', ')}: build it, or set bpf-object-dir`);
+  throw new AppError(
+    'no-bpf-objects',
+    `no bpf_lxc.o in ${explicit.join(', ')}: build it, or set bpf-object-dir`,
+  );
 }

@@ -39,12 +39,17 @@ export function planFlags(config: AgentConfig, node: NodeFacts, features: PlanFe
 }
 
 /** The native routing prefix of a family: configured, or the node's own pod CIDR. */
-function nativePrefix(config: AgentConfig, node: NodeFacts, family: 4 | 6): { address: string; bits: number } {
+function nativePrefix(
+  config: AgentConfig,
+  node: NodeFacts,
+  family: 4 | 6,
+): { address: string; bits: number } {
   const configured = config.text(`ipv${family}-native-routing-cidr`);
   const candidates = configured === '' ? node.podCidrs : [configured];
   for (const text of candidates) {
     const prefix = parsePrefix(text);
-    if (prefix?.family === family) return { address: prefix.address, bits: mappedPrefixLength(family, prefix.bits) };
+    if (prefix?.family === family)
+      return { address: prefix.address, bits: mappedPrefixLength(family, prefix.bits) };
   }
   // Without any: only the all-zero address counts as native, so everything is masqueraded.
   return { address: '', bits: 128 };

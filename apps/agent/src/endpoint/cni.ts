@@ -23,7 +23,15 @@ interface CniConfig {
   readonly 'cni.dev/valid-attachments'?: readonly { readonly containerID: string; readonly ifname: string }[];
 }
 
-const CODES = { invalidEnvironment: 4, ioFailure: 5, decodingFailure: 6, badConfig: 7, tryAgain: 11, failed: 100, unhealthy: 101 };
+const CODES = {
+  invalidEnvironment: 4,
+  ioFailure: 5,
+  decodingFailure: 6,
+  badConfig: 7,
+  tryAgain: 11,
+  failed: 100,
+  unhealthy: 101,
+};
 
 export interface CniServices {
   readonly endpoints: EndpointManager;
@@ -58,7 +66,10 @@ function parseCniConfig(text: string): CniConfig {
     const config = JSON.parse(text) as unknown;
     if (typeof config === 'object' && config !== null && !Array.isArray(config)) return config as CniConfig;
   } catch (error) {
-    throw new CniError(CODES.decodingFailure, `the network configuration is not JSON: ${errorMessage(error)}`);
+    throw new CniError(
+      CODES.decodingFailure,
+      `the network configuration is not JSON: ${errorMessage(error)}`,
+    );
   }
   throw new CniError(CODES.badConfig, 'the network configuration is not a JSON object');
 }
@@ -79,14 +90,23 @@ export class CniServer {
       version = config.cniVersion ?? version;
       const result = await this.#run(command, call, config);
       const ms = Math.round((performance.now() - started) * 10) / 10;
-      this.#services.logger.info({ command, container: call.env['CNI_CONTAINERID'], args: call.env['CNI_ARGS'], ms }, 'CNI');
+      this.#services.logger.info(
+        { command, container: call.env['CNI_CONTAINERID'], args: call.env['CNI_ARGS'], ms },
+        'CNI',
+      );
       return { status: 200, body: result === undefined ? '' : `${JSON.stringify(result)}\n` };
     } catch (error) {
       const code = error instanceof CniError ? error.code : CODES.failed;
       const message = errorMessage(error);
-      this.#services.logger.error({ command, container: call.env['CNI_CONTAINERID'], code, error: message }, 'CNI failed');
+      this.#services.logger.error(
+        { command, container: call.env['CNI_CONTAINERID'], code, error: message },
+        'CNI failed',
+      );
       const details = error instanceof AppError ? error.code : '';
-      return { status: 500, body: `${JSON.stringify({ cniVersion: version, code, msg: message, details })}\n` };
+      return {
+        status: 500,
+        body: `${JSON.stringify({ cniVersion: version, code, msg: message, details })}\n`,
+      };
     }
   }
 
@@ -108,7 +128,8 @@ export class CniServer {
   }
 
   async #add(env: CniCall['env'], config: CniConfig): Promise<unknown> {
-    if (config.prevResult) throw new CniError(CODES.badConfig, 'chaining after another plugin is not supported');
+    if (config.prevResult)
+      throw new CniError(CODES.badConfig, 'chaining after another plugin is not supported');
     const args = parseArguments(env['CNI_ARGS'] ?? '');
     const row = await this.#services.endpoints.add({
       containerId: required(env, 'CNI_CONTAINERID'),
@@ -163,7 +184,8 @@ export class CniServer {
     try {
       present = await this.#services.netlink.addresses(required(env, 'CNI_NETNS'));
     } catch (error) {
-      if (isErrno(error, 'ENOENT')) throw new CniError(CODES.unhealthy, 'the network namespace does not exist');
+      if (isErrno(error, 'ENOENT'))
+        throw new CniError(CODES.unhealthy, 'the network namespace does not exist');
       throw error;
     }
     const wanted = (config.prevResult?.ips ?? []).map((ip) => ip.address.replace(/\/\d+$/, ''));

@@ -19,7 +19,8 @@ export class EndpointStateFiles {
 
   #file(id: number): StateFile<EndpointRow> {
     let file = this.#files.get(id);
-    if (!file) this.#files.set(id, (file = new StateFile(join(this.#directory, `ep-${id}.json`), this.#logger)));
+    if (!file)
+      this.#files.set(id, (file = new StateFile(join(this.#directory, `ep-${id}.json`), this.#logger)));
     return file;
   }
 

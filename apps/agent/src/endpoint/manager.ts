@@ -5,7 +5,14 @@ import type { PolicyRevision } from '@cilium-ts/policy';
 import type { Table } from '@cilium-ts/tables';
 import type { Assignment, PolicyEndpoints } from '../policy/realizer.ts';
 import type { EndpointRow } from '../rows.ts';
-import { addressesOf, endpointValue, inState, removeRows, writeDelivery, type EndpointMaps } from './endpoint-rows.ts';
+import {
+  addressesOf,
+  endpointValue,
+  inState,
+  removeRows,
+  writeDelivery,
+  type EndpointMaps,
+} from './endpoint-rows.ts';
 import type { EndpointStateFiles } from './endpoint-state.ts';
 import type { PodFacts, PodIdentities } from './pod-identity.ts';
 import { hostDeviceName, type PodNetwork } from './pod-network.ts';
@@ -49,7 +56,8 @@ export interface AddRequest {
   readonly podUid: string;
 }
 
-const podOf = (row: { readonly namespace: string; readonly podName: string }): string => `${row.namespace}/${row.podName}`;
+const podOf = (row: { readonly namespace: string; readonly podName: string }): string =>
+  `${row.namespace}/${row.podName}`;
 
 export class EndpointManager implements PolicyEndpoints {
   readonly #ports: ManagerPorts;
@@ -72,7 +80,9 @@ export class EndpointManager implements PolicyEndpoints {
   }
 
   find(containerId: string, interfaceName: string): EndpointRow | undefined {
-    return this.#ports.table.find('container', containerId).find((row) => row.interfaceName === interfaceName);
+    return this.#ports.table
+      .find('container', containerId)
+      .find((row) => row.interfaceName === interfaceName);
   }
 
   /** One operation per attachment at a time. */
@@ -121,7 +131,14 @@ export class EndpointManager implements PolicyEndpoints {
       await this.#ports.ipcache.whenIdle();
       await this.#ports.state.write(row);
       logger.info(
-        { endpoint: row.id, pod: podOf(row), identity: row.identity, ipv4: row.ipv4, ipv6: row.ipv6, ruleSet: row.ruleSet },
+        {
+          endpoint: row.id,
+          pod: podOf(row),
+          identity: row.identity,
+          ipv4: row.ipv4,
+          ipv6: row.ipv6,
+          ruleSet: row.ruleSet,
+        },
         'endpoint created',
       );
       return row;
@@ -235,7 +252,10 @@ export class EndpointManager implements PolicyEndpoints {
     }));
   }
 
-  flip(assign: (identity: number, pod: string) => Assignment | undefined, at: PolicyRevision | undefined): void {
+  flip(
+    assign: (identity: number, pod: string) => Assignment | undefined,
+    at: PolicyRevision | undefined,
+  ): void {
     const { table, maps, state } = this.#ports;
     table.transaction(() => {
       for (const row of [...table.values()]) {
@@ -252,7 +272,9 @@ export class EndpointManager implements PolicyEndpoints {
           ...(assignment ? { ruleSet: assignment.number, ruleSetId: assignment.ruleSetId } : {}),
         };
         if (!same) maps.endpoints.set({ ifindex: row.ifindex }, endpointValue(changed));
-        const done = same ? changed : inState(changed, row.state, `rule set ${changed.ruleSet}, revision ${revision}`);
+        const done = same
+          ? changed
+          : inState(changed, row.state, `rule set ${changed.ruleSet}, revision ${revision}`);
         table.upsert(String(row.id), done);
         if (!same && row.state !== 'waiting-for-identity') void state.write(done);
       }
@@ -295,7 +317,10 @@ export class EndpointManager implements PolicyEndpoints {
         try {
           if (await this.#restoreOne(row, devices)) restored++;
         } catch (error) {
-          this.#ports.logger.error({ endpoint: row.id, error: errorMessage(error) }, 'cannot restore endpoint');
+          this.#ports.logger.error(
+            { endpoint: row.id, error: errorMessage(error) },
+            'cannot restore endpoint',
+          );
         }
       }),
     );
@@ -308,7 +333,10 @@ export class EndpointManager implements PolicyEndpoints {
     const ifindex = devices.get(row.hostDevice);
     const owner = `${podOf(row)}:${row.containerId}`;
     if (ifindex === undefined || !addressesOf(row).every((address) => ipam.claim(address, owner))) {
-      logger.warn({ endpoint: row.id, pod: podOf(row), device: row.hostDevice }, 'endpoint is gone, forgetting it');
+      logger.warn(
+        { endpoint: row.id, pod: podOf(row), device: row.hostDevice },
+        'endpoint is gone, forgetting it',
+      );
       await this.#ports.state.remove(row.id);
       removeRows(maps, row);
       return false;
@@ -328,7 +356,8 @@ export class EndpointManager implements PolicyEndpoints {
     const known = [...table.values()];
     const ifindexes = new Set(known.map((row) => row.ifindex));
     const addresses = new Set(known.flatMap(addressesOf));
-    for (const [key] of await maps.endpoints.entries()) if (!ifindexes.has(key.ifindex)) maps.endpoints.delete(key);
+    for (const [key] of await maps.endpoints.entries())
+      if (!ifindexes.has(key.ifindex)) maps.endpoints.delete(key);
     for (const [key, value] of await maps.lxc.entries()) {
       if (value.ifindex !== 0 && !addresses.has(key.addr)) maps.lxc.delete(key);
     }
@@ -337,7 +366,8 @@ export class EndpointManager implements PolicyEndpoints {
   /** Deletes attachments that the runtime does not list (CNI GC). */
   async collect(valid: ReadonlySet<string>): Promise<void> {
     for (const row of [...this.#ports.table.values()]) {
-      if (!valid.has(`${row.containerId}:${row.interfaceName}`)) await this.delete(row.containerId, row.interfaceName);
+      if (!valid.has(`${row.containerId}:${row.interfaceName}`))
+        await this.delete(row.containerId, row.interfaceName);
     }
   }
 }

@@ -70,7 +70,8 @@ export class PodNetwork {
 
   /** The veth pair, its pod end born inside the pod's namespace; a stale one of the same name goes first. */
   async createPair(pod: PodInterface): Promise<CreatedInterface> {
-    if (!existsSync(pod.netns)) throw new AppError('no-netns', `network namespace ${pod.netns} does not exist`);
+    if (!existsSync(pod.netns))
+      throw new AppError('no-netns', `network namespace ${pod.netns} does not exist`);
     const { mtu } = this.#settings;
     const hostDevice = hostDeviceName(pod.containerId, pod.interfaceName);
     const mac = randomMac();
@@ -124,7 +125,8 @@ export class PodNetwork {
   async #enableIpv6(link: string, netns: number): Promise<void> {
     const key = `net/ipv6/conf/${link}/disable_ipv6`;
     try {
-      if ((await this.#netlink.readSysctl(key, netns)) !== '0') await this.#netlink.writeSysctls({ [key]: 0 }, netns);
+      if ((await this.#netlink.readSysctl(key, netns)) !== '0')
+        await this.#netlink.writeSysctls({ [key]: 0 }, netns);
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw error;
     }

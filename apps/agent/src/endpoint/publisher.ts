@@ -95,14 +95,20 @@ export class EndpointPublisher {
           });
           const stale = mine.filter(({ metadata }) => !wanted.has(`${metadata.namespace}/${metadata.name}`));
           for (const { metadata } of stale) {
-            await this.#delete({ namespace: metadata.namespace ?? '', name: metadata.name, podUid: '', status: {} });
+            await this.#delete({
+              namespace: metadata.namespace ?? '',
+              name: metadata.name,
+              podUid: '',
+              status: {},
+            });
           }
         },
       },
     });
     const put = (row: EndpointRow): void => {
       const publishable = row.podName !== '' && row.state === 'ready';
-      if (publishable) this.#reconciler.set(`${row.namespace}/${row.podName}`, publicationOf(row, nodeIp, enforced));
+      if (publishable)
+        this.#reconciler.set(`${row.namespace}/${row.podName}`, publicationOf(row, nodeIp, enforced));
     };
     for (const row of endpoints.values()) put(row);
     this.#unwatch = endpoints.watch((changes) => {
@@ -123,7 +129,13 @@ export class EndpointPublisher {
     if (this.#owners.get(key) !== podUid) await this.#claim(row);
     this.#owners.set(key, podUid);
     try {
-      await this.#client.patch(CILIUM_ENDPOINTS, { namespace, name }, 'merge', { status }, { subresource: 'status' });
+      await this.#client.patch(
+        CILIUM_ENDPOINTS,
+        { namespace, name },
+        'merge',
+        { status },
+        { subresource: 'status' },
+      );
     } catch (error) {
       // Deleted by somebody: the next try makes it again.
       this.#owners.delete(key);

@@ -29,7 +29,8 @@ export class AddressPool {
     this.#base = addressToBytes(prefix.address);
     const bits = (prefix.family === 4 ? 32 : 128) - prefix.bits;
     this.#size = bits >= 16 ? SIZE_MAX : 2 ** bits;
-    if (this.#size < 4) throw new AppError('bad-pod-cidr', `pod CIDR ${cidr} is too small: at least four addresses`);
+    if (this.#size < 4)
+      throw new AppError('bad-pod-cidr', `pod CIDR ${cidr} is too small: at least four addresses`);
   }
 
   #address(offset: number): string {

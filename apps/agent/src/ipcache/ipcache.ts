@@ -34,7 +34,8 @@ export interface IpcacheMaps {
 
 const EXACT = 128;
 const IDLE_TIMEOUT_MS = 5000;
-const equal = (a: Row, b: Row): boolean => a.entry.identity === b.entry.identity && a.entry.node === b.entry.node;
+const equal = (a: Row, b: Row): boolean =>
+  a.entry.identity === b.entry.identity && a.entry.node === b.entry.node;
 const value = ({ entry }: Row): IpcacheValue => ({ identity: entry.identity, flags: 0, node: entry.node });
 
 export class Ipcache {
@@ -49,7 +50,8 @@ export class Ipcache {
       equal,
       logger,
       target: {
-        update: (rows) => maps.ipcacheExact.setMany(rows.map(([, row]) => [{ addr: row.address }, value(row)])),
+        update: (rows) =>
+          maps.ipcacheExact.setMany(rows.map(([, row]) => [{ addr: row.address }, value(row)])),
         delete: async (rows) => {
           await maps.ipcacheExact.deleteMany(rows.map(([, row]) => ({ addr: row.address })));
         },
@@ -66,9 +68,13 @@ export class Ipcache {
       logger,
       target: {
         update: (rows) =>
-          maps.ipcache.setMany(rows.map(([, row]) => [{ prefixlen: row.prefixlen, addr: row.address }, value(row)])),
+          maps.ipcache.setMany(
+            rows.map(([, row]) => [{ prefixlen: row.prefixlen, addr: row.address }, value(row)]),
+          ),
         delete: async (rows) => {
-          await maps.ipcache.deleteMany(rows.map(([, row]) => ({ prefixlen: row.prefixlen, addr: row.address })));
+          await maps.ipcache.deleteMany(
+            rows.map(([, row]) => ({ prefixlen: row.prefixlen, addr: row.address })),
+          );
         },
         prune: async (wanted) => {
           const present = (await maps.ipcache.entries()).map(([key]) => key);

@@ -22,10 +22,12 @@ export function feedIpcache(
     if (node.outside) return;
     const source = node.local ? 'host' : 'node';
     const identity = node.local ? IDENTITY_HOST : IDENTITY_REMOTE_NODE;
-    for (const address of nodeAddresses(node, gatewayOf)) ipcache.upsert(source, address, { identity, node: '' });
+    for (const address of nodeAddresses(node, gatewayOf))
+      ipcache.upsert(source, address, { identity, node: '' });
   };
   const dropNode = (node: NodeRow): void => {
-    for (const address of nodeAddresses(node, gatewayOf)) ipcache.remove(node.local ? 'host' : 'node', address);
+    for (const address of nodeAddresses(node, gatewayOf))
+      ipcache.remove(node.local ? 'host' : 'node', address);
   };
   for (const node of tables.nodes.values()) putNode(node);
   tables.nodes.watch((changes) => {
@@ -42,12 +44,15 @@ export function feedIpcache(
     }
   });
   feedApiServer(ipcache, slices);
-  void Promise.all([tables.nodes.whenSynced(), tables.addresses.whenSynced(), slices.synced]).then(() => ipcache.prune());
+  void Promise.all([tables.nodes.whenSynced(), tables.addresses.whenSynced(), slices.synced]).then(() =>
+    ipcache.prune(),
+  );
 }
 
 function feedApiServer(ipcache: Ipcache, slices: Reflector<EndpointSlice>): void {
   const isApiServer = (slice: EndpointSlice): boolean =>
-    slice.metadata.namespace === 'default' && slice.metadata.labels?.['kubernetes.io/service-name'] === 'kubernetes';
+    slice.metadata.namespace === 'default' &&
+    slice.metadata.labels?.['kubernetes.io/service-name'] === 'kubernetes';
   const addresses = (slice: EndpointSlice): string[] =>
     isApiServer(slice) ? (slice.endpoints ?? []).flatMap((e) => e.addresses).map(normalizeAddress) : [];
   const drop = (slice: EndpointSlice): void => {

@@ -36,7 +36,10 @@ export async function findOwnNode(
     const patience = remembered?.name === name && usable(remembered) ? PATIENCE_MS : undefined;
     const timer = patience === undefined ? undefined : setTimeout(() => done(undefined), patience);
     const reminder = setInterval(() => {
-      logger.info({ node: name, error: nodes.lastError }, 'waiting for this Node, its InternalIP and its podCIDRs');
+      logger.info(
+        { node: name, error: nodes.lastError },
+        'waiting for this Node, its InternalIP and its podCIDRs',
+      );
     }, 10_000);
     const stop = nodes.subscribe({ onAdd: look, onUpdate: look });
     look();

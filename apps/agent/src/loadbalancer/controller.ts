@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Services and EndpointSlices to the load-balancing maps, by way of the pure layout.
-import type { BackendSlot, ReverseNatKey, ReverseNatValue, ServiceKey, ServiceValue, SlotKey } from '@cilium-ts/abi';
+import type {
+  BackendSlot,
+  ReverseNatKey,
+  ReverseNatValue,
+  ServiceKey,
+  ServiceValue,
+  SlotKey,
+} from '@cilium-ts/abi';
 import { errorMessage, type Logger } from '@cilium-ts/base';
 import type { BpfMap } from '@cilium-ts/bpf';
 import type { EndpointSlice, Reflector, Service } from '@cilium-ts/kube';
@@ -35,7 +42,8 @@ function serviceInput(service: Service): ServiceInput {
     namespace: metadata.namespace ?? '',
     name: metadata.name,
     type: spec?.type ?? 'ClusterIP',
-    clusterIps: spec?.type === 'ExternalName' ? [] : ips.map((ip) => (ip.includes(':') ? normalizeAddress(ip) : ip)),
+    clusterIps:
+      spec?.type === 'ExternalName' ? [] : ips.map((ip) => (ip.includes(':') ? normalizeAddress(ip) : ip)),
     affinityTimeoutSeconds: affinity ? (spec?.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? 10_800) : 0,
     localOnly: spec?.internalTrafficPolicy === 'Local',
     ports: (spec?.ports ?? []).map(({ name = '', port, protocol = 'TCP' }) => ({
@@ -96,7 +104,9 @@ export class LoadBalancer {
     this.#node = options.node;
     this.#logger = options.logger;
     this.#layout = new ServiceLayout(options.maps.slots.info.maxEntries);
-    this.#trigger = new Trigger({ name: 'loadbalancer', delayMs: WINDOW_MS, logger: options.logger }, () => this.#round());
+    this.#trigger = new Trigger({ name: 'loadbalancer', delayMs: WINDOW_MS, logger: options.logger }, () =>
+      this.#round(),
+    );
   }
 
   get error(): string | undefined {
@@ -109,10 +119,15 @@ export class LoadBalancer {
       this.#dirty.add(key);
       this.#trigger.fire();
     };
-    const ofService = (service: Service): void => mark(`${service.metadata.namespace}/${service.metadata.name}`);
+    const ofService = (service: Service): void =>
+      mark(`${service.metadata.namespace}/${service.metadata.name}`);
     const ofSlice = ({ metadata }: EndpointSlice): void =>
       mark(`${metadata.namespace}/${metadata.labels?.['kubernetes.io/service-name'] ?? ''}`);
-    this.#services.subscribe({ onAdd: ofService, onUpdate: (_, service) => ofService(service), onDelete: ofService });
+    this.#services.subscribe({
+      onAdd: ofService,
+      onUpdate: (_, service) => ofService(service),
+      onDelete: ofService,
+    });
     this.#slices.subscribe({ onAdd: ofSlice, onUpdate: (_, slice) => ofSlice(slice), onDelete: ofSlice });
     void Promise.all([this.#services.synced, this.#slices.synced]).then(() => {
       this.#pruneWanted = true;

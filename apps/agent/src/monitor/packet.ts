@@ -12,7 +12,14 @@ export interface PacketSummary {
 }
 
 const TCP_FLAGS = ['FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG', 'ECE', 'CWR'];
-const EMPTY: PacketSummary = { source: '', destination: '', sourcePort: 0, destinationPort: 0, protocol: '', text: '' };
+const EMPTY: PacketSummary = {
+  source: '',
+  destination: '',
+  sourcePort: 0,
+  destinationPort: 0,
+  protocol: '',
+  text: '',
+};
 
 const be16 = (bytes: Uint8Array, at: number): number => ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
 
@@ -53,7 +60,8 @@ function protocolText(protocol: number, bytes: Uint8Array, l4: number): string {
     return `tcp ${names.join(', ')}`.trim();
   }
   if (protocol === 1 || protocol === 58) {
-    const echo = protocol === 1 ? { 8: 'EchoRequest', 0: 'EchoReply' } : { 128: 'EchoRequest', 129: 'EchoReply' };
+    const echo =
+      protocol === 1 ? { 8: 'EchoRequest', 0: 'EchoReply' } : { 128: 'EchoRequest', 129: 'EchoReply' };
     const type = bytes[l4] ?? 0;
     const name = (echo as Record<number, string>)[type] ?? `type ${type}`;
     return `${protocol === 1 ? 'icmp' : 'icmpv6'} ${name}`;

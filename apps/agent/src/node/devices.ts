@@ -7,7 +7,11 @@ const TABLE_MAIN = 254;
 /** The devices that lead off the node: named ones, or those with a node address or the default route. */
 export function nativeDevices(
   configured: string,
-  state: { readonly links: readonly Link[]; readonly routes: readonly Route[]; readonly addresses: readonly Address[] },
+  state: {
+    readonly links: readonly Link[];
+    readonly routes: readonly Route[];
+    readonly addresses: readonly Address[];
+  },
   nodeIps: readonly string[],
 ): Link[] {
   const names = configured.split(/[\s,]+/).filter((name) => name !== '');

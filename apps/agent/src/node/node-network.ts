@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the node itself needs: the gateway device of the pods, sysctls, a route to each other node's pod CIDRs.
 import { errorMessage, type Logger } from '@cilium-ts/base';
-import { addressFamily, parsePrefix } from '@cilium-ts/net';
 import {
   accepting,
   addAddress,
@@ -13,6 +12,7 @@ import {
   type Netlink,
   type RouteOptions,
 } from '@cilium-ts/netlink';
+import { gatewayOf, planNodeRoutes } from '@cilium-ts/node-plan';
 import { Reconciler, type ReconcilerStatus, type TableReader } from '@cilium-ts/tables';
 import type { NodeRow } from '../rows.ts';
 
@@ -20,18 +20,6 @@ export const HOST_DEVICE = 'cilium_host';
 const PEER_DEVICE = 'cilium_net';
 /** rt_protos: marks routes as ours, so that nobody else's are touched. */
 export const ROUTE_PROTOCOL = 99;
-
-/** First address of a pod CIDR: the pods' gateway. */
-export function gatewayOf(cidr: string): string | undefined {
-  const prefix = parsePrefix(cidr);
-  if (!prefix) return undefined;
-  if (prefix.family === 4) {
-    const parts = prefix.address.split('.').map(Number);
-    parts[3] = parts[3]! + 1;
-    return parts.join('.');
-  }
-  return prefix.address.endsWith('::') ? `${prefix.address}1` : undefined;
-}
 
 export interface HostDevice {
   readonly ifindex: number;
@@ -57,7 +45,9 @@ export async function ensureHostDevice(
     if (address.startsWith('fe80:') || gateways.includes(address)) continue;
     await netlink.run(accepting(deleteAddress(link.index, `${address}/${bits}`), 'EADDRNOTAVAIL'));
   }
-  await netlink.run(gateways.map((address) => addAddress({ link: link.index, address, noPrefixRoute: true })));
+  await netlink.run(
+    gateways.map((address) => addAddress({ link: link.index, address, noPrefixRoute: true })),
+  );
   return { ifindex: link.index, mac: link.mac, gateways };
 }
 
@@ -85,12 +75,12 @@ const routeKey = (route: RouteOptions): string => `${route.destination} ${route.
 /** Keeps a route per pod CIDR of each other node, and an unreachable one for free addresses of our own. */
 export class NodeRoutes {
   readonly #reconciler: Reconciler<RouteOptions>;
-  readonly #options: { readonly device: string; readonly mtu: number; readonly enabled: boolean };
+  readonly #options: { readonly device: string; readonly enabled: boolean };
   readonly #wanted = new Set<string>();
 
   constructor(
     netlink: Netlink,
-    options: { readonly device: string; readonly mtu: number; readonly enabled: boolean },
+    options: { readonly device: string; readonly enabled: boolean },
     logger: Logger,
   ) {
     this.#options = options;
@@ -100,11 +90,15 @@ export class NodeRoutes {
       equal: same,
       target: {
         update: (rows) => netlink.run(rows.map(([, route]) => replaceRoute(route))),
-        delete: (rows) => netlink.run(rows.map(([, route]) => accepting(deleteRoute(route), 'ESRCH', 'ENODEV'))),
+        delete: (rows) =>
+          netlink.run(rows.map(([, route]) => accepting(deleteRoute(route), 'ESRCH', 'ENODEV'))),
         prune: async (wanted) => {
           const destinations = new Set([...wanted.values()].map((route) => route.destination));
           const stale = (await netlink.routes()).filter(
-            (route) => route.protocol === ROUTE_PROTOCOL && route.gateway !== undefined && !destinations.has(route.destination),
+            (route) =>
+              route.protocol === ROUTE_PROTOCOL &&
+              route.gateway !== undefined &&
+              !destinations.has(route.destination),
           );
           const requests = stale.map(({ destination, gateway }) =>
             accepting(deleteRoute({ destination, gateway: gateway!, protocol: ROUTE_PROTOCOL }), 'ESRCH'),
@@ -138,22 +132,12 @@ export class NodeRoutes {
   }
 
   #routesTo(node: NodeRow): RouteOptions[] {
-    const { device, mtu, enabled } = this.#options;
-    if (node.local) {
-      return node.podCidrs.map((destination) => ({
-        destination,
-        type: 'unreachable' as const,
-        metric: 9999,
-        protocol: ROUTE_PROTOCOL,
-      }));
-    }
-    if (node.outside || !enabled) return [];
-    return node.podCidrs.flatMap((destination) => {
-      const family = addressFamily(destination);
-      const gateway = node.internalIps.find((ip) => addressFamily(ip) === family);
-      if (gateway === undefined) return [];
-      return [{ destination, gateway, link: device, protocol: ROUTE_PROTOCOL, ...(mtu > 0 ? { mtu } : {}) }];
-    });
+    const { device, enabled } = this.#options;
+    return planNodeRoutes(node, enabled).map((route) =>
+      route.kind === 'via'
+        ? { destination: route.destination, gateway: route.gateway, link: device, protocol: ROUTE_PROTOCOL }
+        : { destination: route.destination, type: 'unreachable', metric: 9999, protocol: ROUTE_PROTOCOL },
+    );
   }
 
   status(): ReconcilerStatus {

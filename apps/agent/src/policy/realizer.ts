@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rule sets from the policy source become inner policy maps under new numbers; endpoints are flipped to them in one go.
-import { PolicyFlags, PolicyPrefix, TrafficDirection, type PolicyEntry, type PolicyKey } from '@cilium-ts/abi';
+import {
+  PolicyFlags,
+  PolicyPrefix,
+  TrafficDirection,
+  type PolicyEntry,
+  type PolicyKey,
+} from '@cilium-ts/abi';
 import { AppError, errorMessage, type Logger } from '@cilium-ts/base';
 import type { BpfMap, OuterMap } from '@cilium-ts/bpf';
 import {
@@ -19,7 +25,10 @@ import {
 export interface PolicyEndpoints {
   needed(): readonly { readonly identity: number; readonly pod: string; readonly ruleSetId: string }[];
   /** Writes the numbers of all endpoints to the kernel; at once, in one turn of the loop. */
-  flip(assign: (identity: number, pod: string) => Assignment | undefined, at: PolicyRevision | undefined): void;
+  flip(
+    assign: (identity: number, pod: string) => Assignment | undefined,
+    at: PolicyRevision | undefined,
+  ): void;
 }
 
 export interface Assignment {
@@ -65,7 +74,11 @@ interface Realized {
 export function encodeEntry(entry: RuleSetEntry): [PolicyKey, PolicyEntry] {
   const bits = entry.protocol === 0 ? 0 : 8 + entry.portPrefix;
   const flags =
-    entry.verdict === 'deny' ? PolicyFlags.POLICY_DENY : entry.verdict === 'unenforced' ? PolicyFlags.POLICY_UNENFORCED : 0;
+    entry.verdict === 'deny'
+      ? PolicyFlags.POLICY_DENY
+      : entry.verdict === 'unenforced'
+        ? PolicyFlags.POLICY_UNENFORCED
+        : 0;
   return [
     {
       prefixlen: PolicyPrefix.POLICY_PREFIX_L3 + bits,
@@ -229,9 +242,15 @@ export class PolicyRealizer {
     } catch (error) {
       this.#failures++;
       this.#error = errorMessage(error);
-      this.#ports.logger.error({ error: this.#error, revision: at?.revision }, 'policy could not be realised, the old one stays');
+      this.#ports.logger.error(
+        { error: this.#error, revision: at?.revision },
+        'policy could not be realised, the old one stays',
+      );
     }
-    this.#ports.endpoints.flip((identity, pod) => this.#assign(identity, pod), this.#error === undefined ? at : undefined);
+    this.#ports.endpoints.flip(
+      (identity, pod) => this.#assign(identity, pod),
+      this.#error === undefined ? at : undefined,
+    );
     this.#ports.raiseEpoch();
     if (removedCidrs.length > 0) await this.#ports.cidrs([], removedCidrs);
     this.#settle(at);

@@ -36,7 +36,11 @@ async function readRules(client: KubeClient): Promise<Found[]> {
     KINDS.map(async (ref) => {
       const { items } = await client.list(ref as ResourceRef<PolicyObject>, { timeoutMs: TIMEOUT_MS });
       return items.flatMap((object) =>
-        [...(object.spec ? [object.spec] : []), ...(object.specs ?? [])].map((rule) => ({ kind: ref.kind, object, rule })),
+        [...(object.spec ? [object.spec] : []), ...(object.specs ?? [])].map((rule) => ({
+          kind: ref.kind,
+          object,
+          rule,
+        })),
       );
     }),
   );
@@ -82,7 +86,10 @@ function selects(selector: Selector, row: IdentityRow): boolean {
 }
 
 /** Subject selectors and the identities they select now. */
-export async function selectorModels(client: KubeClient, identities: TableReader<IdentityRow>): Promise<SelectorModel[]> {
+export async function selectorModels(
+  client: KubeClient,
+  identities: TableReader<IdentityRow>,
+): Promise<SelectorModel[]> {
   const models = new Map<string, SelectorModel>();
   for (const found of await readRules(client)) {
     const subject = subjectOf(found);

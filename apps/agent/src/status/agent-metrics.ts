@@ -12,7 +12,11 @@ export interface MetricSources {
   readonly datapathMetrics: PerCpuMap<MetricsKey, MetricsValue>;
   readonly xdpMetrics: PerCpuMap<XdpMetricsKey, MetricsValue>;
   readonly devices: () => readonly { readonly name: string; readonly xdp: string }[];
-  readonly policy: () => { readonly revision: number; readonly importErrors: number; readonly failing: boolean };
+  readonly policy: () => {
+    readonly revision: number;
+    readonly importErrors: number;
+    readonly failing: boolean;
+  };
   readonly maps: () => readonly { readonly name: string; readonly used: number; readonly size: number }[];
   readonly monitor: () => { readonly events: number; readonly lost: number };
   readonly unknownKeys: number;
@@ -49,7 +53,9 @@ export function registerMetrics(metrics: Metrics, sources: MetricSources): void 
   metrics.observe('cilium_version', 'version of the agent', 'gauge', (report) => {
     report(1, { version: sources.version });
   });
-  metrics.observe('cilium_endpoint', 'endpoints of this node', 'gauge', (report) => report(tables.endpoints.size));
+  metrics.observe('cilium_endpoint', 'endpoints of this node', 'gauge', (report) =>
+    report(tables.endpoints.size),
+  );
   metrics.observe('cilium_endpoint_state', 'endpoints by state', 'gauge', (report) => {
     const counts = new Map<string, number>([['ready', 0]]);
     for (const row of tables.endpoints.values()) counts.set(row.state, (counts.get(row.state) ?? 0) + 1);
@@ -66,16 +72,23 @@ export function registerMetrics(metrics: Metrics, sources: MetricSources): void 
   metrics.observe('cilium_policy_max_revision', 'newest policy revision in the kernel', 'gauge', (report) =>
     report(sources.policy().revision),
   );
-  metrics.observe('cilium_policy_import_errors_total', 'policies that could not be realised', 'counter', (report) =>
-    report(sources.policy().importErrors),
+  metrics.observe(
+    'cilium_policy_import_errors_total',
+    'policies that could not be realised',
+    'counter',
+    (report) => report(sources.policy().importErrors),
   );
-  metrics.observe('cilium_policy_realization_failing', '1 while the newest policy is not in the kernel', 'gauge', (report) =>
-    report(sources.policy().failing ? 1 : 0),
+  metrics.observe(
+    'cilium_policy_realization_failing',
+    '1 while the newest policy is not in the kernel',
+    'gauge',
+    (report) => report(sources.policy().failing ? 1 : 0),
   );
   metrics.observe('cilium_services', 'service frontends', 'gauge', (report) => report(tables.services.size));
   metrics.observe('cilium_nodes', 'nodes of the cluster', 'gauge', (report) => report(tables.nodes.size));
   metrics.observe('cilium_bpf_map_pressure', 'used share of a BPF map', 'gauge', (report) => {
-    for (const { name, used, size } of sources.maps()) report(used / size, { map_name: name.replace(/^cilium_/, '') });
+    for (const { name, used, size } of sources.maps())
+      report(used / size, { map_name: name.replace(/^cilium_/, '') });
   });
   metrics.observe('cilium_config_unknown_keys', 'configuration keys that nobody knows', 'gauge', (report) =>
     report(sources.unknownKeys),
@@ -91,40 +104,56 @@ export function registerMetrics(metrics: Metrics, sources: MetricSources): void 
 function registerTraffic(metrics: Metrics, { datapathMetrics }: MetricSources): void {
   const totals = (): Promise<Total[]> => datapathMetrics.totals(add);
   const traffic = (kind: 'drop' | 'forward', unit: 'count' | 'bytes'): void => {
-    metrics.observe(`cilium_${kind}_${unit}_total`, `${kind}ped packets in ${unit}`, 'counter', async (report) => {
-      for (const sum of fold(await totals(), (reason) => (kind === 'drop') === (reason !== 0))) {
-        const labels = { direction: directionText(sum.direction) };
-        const value = unit === 'count' ? sum.packets : sum.bytes;
-        report(value, kind === 'drop' ? { ...labels, reason: dropReasonText(sum.reason) } : labels);
-      }
-    });
+    metrics.observe(
+      `cilium_${kind}_${unit}_total`,
+      `${kind}ped packets in ${unit}`,
+      'counter',
+      async (report) => {
+        for (const sum of fold(await totals(), (reason) => (kind === 'drop') === (reason !== 0))) {
+          const labels = { direction: directionText(sum.direction) };
+          const value = unit === 'count' ? sum.packets : sum.bytes;
+          report(value, kind === 'drop' ? { ...labels, reason: dropReasonText(sum.reason) } : labels);
+        }
+      },
+    );
   };
   traffic('drop', 'count');
   traffic('drop', 'bytes');
   traffic('forward', 'count');
   traffic('forward', 'bytes');
-  metrics.observe('cilium_policy_l3_l4_denied_total', 'packets denied by L3/L4 policy', 'counter', async (report) => {
-    const denied = { INGRESS: 0, EGRESS: 0 };
-    for (const sum of fold(await totals(), (reason) => POLICY_REASONS.includes(reason))) {
-      const direction = directionText(sum.direction);
-      if (direction === 'INGRESS' || direction === 'EGRESS') denied[direction] += sum.packets;
-    }
-    report(denied.INGRESS, { direction: 'ingress' });
-    report(denied.EGRESS, { direction: 'egress' });
-  });
+  metrics.observe(
+    'cilium_policy_l3_l4_denied_total',
+    'packets denied by L3/L4 policy',
+    'counter',
+    async (report) => {
+      const denied = { INGRESS: 0, EGRESS: 0 };
+      for (const sum of fold(await totals(), (reason) => POLICY_REASONS.includes(reason))) {
+        const direction = directionText(sum.direction);
+        if (direction === 'INGRESS' || direction === 'EGRESS') denied[direction] += sum.packets;
+      }
+      report(denied.INGRESS, { direction: 'ingress' });
+      report(denied.EGRESS, { direction: 'egress' });
+    },
+  );
 }
 
 function registerXdp(metrics: Metrics, { xdpMetrics, devices }: MetricSources): void {
   metrics.observe('cilium_xdp_attached', '1 where an XDP program runs on the device', 'gauge', (report) => {
-    for (const { name, xdp } of devices()) report(xdp === '' ? 0 : 1, { device: name, mode: xdp || 'disabled' });
+    for (const { name, xdp } of devices())
+      report(xdp === '' ? 0 : 1, { device: name, mode: xdp || 'disabled' });
   });
   const verdicts = (unit: 'packets' | 'bytes'): void => {
-    metrics.observe(`cilium_xdp_${unit}_total`, `${unit} by verdict of the XDP program`, 'counter', async (report) => {
-      for (const [key, value] of await xdpMetrics.totals(add)) {
-        const verdict = (XdpVerdictNames[key.verdict] ?? '').replace('XDP_VERDICT_', '').toLowerCase();
-        if (verdict !== 's' && verdict !== '') report(Number(value[unit]), { verdict });
-      }
-    });
+    metrics.observe(
+      `cilium_xdp_${unit}_total`,
+      `${unit} by verdict of the XDP program`,
+      'counter',
+      async (report) => {
+        for (const [key, value] of await xdpMetrics.totals(add)) {
+          const verdict = (XdpVerdictNames[key.verdict] ?? '').replace('XDP_VERDICT_', '').toLowerCase();
+          if (verdict !== 's' && verdict !== '') report(Number(value[unit]), { verdict });
+        }
+      },
+    );
   };
   verdicts('packets');
   verdicts('bytes');

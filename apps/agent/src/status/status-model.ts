@@ -26,8 +26,16 @@ export interface StatusSources {
   readonly monitor: MonitorFanOut;
   readonly cpus: number;
   readonly kubernetes: () => { readonly server: string; readonly error: string | undefined };
-  readonly policySource: () => { readonly kind: string; readonly connected: boolean; readonly detail: string };
-  readonly policy: () => { readonly revision: number; readonly epoch: number; readonly error: string | undefined };
+  readonly policySource: () => {
+    readonly kind: string;
+    readonly connected: boolean;
+    readonly detail: string;
+  };
+  readonly policy: () => {
+    readonly revision: number;
+    readonly epoch: number;
+    readonly error: string | undefined;
+  };
   readonly controllers: () => readonly ReconcilerStatus[];
   readonly serviceError: () => string | undefined;
   readonly hubble: () => HubbleStatus | undefined;
@@ -70,7 +78,10 @@ export function statusModel(sources: StatusSources): StatusModel {
   const node = [...tables.nodes.values()].find((row) => row.local);
   return {
     cilium: { state: problems.length === 0 ? 'Ok' : 'Warning', msg: problems.join('; ') || sources.version },
-    kubernetes: { state: kubernetes.error === undefined ? 'Ok' : 'Warning', msg: kubernetes.error ?? kubernetes.server },
+    kubernetes: {
+      state: kubernetes.error === undefined ? 'Ok' : 'Warning',
+      msg: kubernetes.error ?? kubernetes.server,
+    },
     'policy-source': { state: source.connected ? 'Ok' : 'Warning', msg: `${source.kind}: ${source.detail}` },
     policy: { revision: policy.revision, epoch: policy.epoch, error: policy.error ?? '' },
     version: sources.version,
@@ -79,7 +90,9 @@ export function statusModel(sources: StatusSources): StatusModel {
     'uptime-seconds': Math.round(process.uptime()),
     'kube-proxy-replacement': {
       mode: lb ? 'True' : 'False',
-      devices: datapath.devices.map(({ name }) => `${name} ${node?.internalIps.join(' ') ?? ''} (Direct Routing)`),
+      devices: datapath.devices.map(
+        ({ name }) => `${name} ${node?.internalIps.join(' ') ?? ''} (Direct Routing)`,
+      ),
       'socket-lb': datapath.socketLb ? 'Enabled' : 'Disabled',
       'xdp-acceleration': xdpText(datapath),
       services: tables.services.size,
