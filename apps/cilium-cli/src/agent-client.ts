@@ -18,6 +18,22 @@ function unreachable(error: NodeJS.ErrnoException): AppError {
   );
 }
 
+/** @throws AppError with the agent's code and message, or `no-json` where something else listens there */
+function readAnswer<T>(status: number, text: string): T {
+  let answer: unknown;
+  try {
+    answer = JSON.parse(text);
+  } catch {
+    throw new AppError(
+      'no-json',
+      `status ${status} from ${socketPath()} is not JSON: ${JSON.stringify(text.slice(0, 80))}`,
+    );
+  }
+  if (status < 300) return answer as T;
+  const { code, message } = answer as Partial<ErrorModel>;
+  throw new AppError(code ?? 'agent-error', message ?? `the agent answered with status ${status}`);
+}
+
 /** GET of a path below /v1. @throws AppError `agent-unreachable`, or the agent's own code and message */
 export function ask<T>(path: string, timeoutMs = TIMEOUT_MS): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -26,33 +42,47 @@ export function ask<T>(path: string, timeoutMs = TIMEOUT_MS): Promise<T> {
       response.on('data', (chunk: Buffer) => chunks.push(chunk));
       response.on('error', reject);
       response.on('end', () => {
-        const text = Buffer.concat(chunks).toString('utf8');
-        if ((response.statusCode ?? 500) < 300) return resolve(JSON.parse(text) as T);
-        const { code, message } = JSON.parse(text) as ErrorModel;
-        reject(new AppError(code, message));
+        try {
+          resolve(readAnswer<T>(response.statusCode ?? 500, Buffer.concat(chunks).toString('utf8')));
+        } catch (error) {
+          reject(error as Error);
+        }
       });
     });
-    call.on('timeout', () => call.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' })));
+    call.on('timeout', () =>
+      call.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' })),
+    );
     call.on('error', (error) => reject(unreachable(error)));
     call.end();
   });
 }
 
-/** Lines of a stream until it ends or `signal` fires. */
+/** Lines of a stream until `signal` fires. @throws AppError `agent-unreachable`, or `agent-gone` when it ends by itself */
 export function follow(path: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const call = request({ socketPath: socketPath(), path: `/v1${path}`, signal }, (response) => {
       let rest = '';
+      const gone = (): void =>
+        signal.aborted
+          ? resolve()
+          : reject(new AppError('agent-gone', `the agent closed the stream on ${socketPath()}`));
       response.setEncoding('utf8');
+      if ((response.statusCode ?? 500) >= 300) {
+        response.resume();
+        reject(new AppError('agent-error', `the agent answered ${path} with status ${response.statusCode}`));
+        return;
+      }
       response.on('data', (chunk: string) => {
         const lines = (rest + chunk).split('\n');
         rest = lines.pop() ?? '';
         lines.forEach(onLine);
       });
-      response.on('end', resolve);
-      response.on('error', () => resolve());
+      response.on('end', gone);
+      response.on('error', gone);
     });
-    call.on('error', (error: NodeJS.ErrnoException) => (signal.aborted ? resolve() : reject(unreachable(error))));
+    call.on('error', (error: NodeJS.ErrnoException) =>
+      signal.aborted ? resolve() : reject(unreachable(error)),
+    );
     call.end();
   });
 }

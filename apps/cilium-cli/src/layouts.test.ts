@@ -36,7 +36,16 @@ describe('tables', () => {
     const [head, under, row] = endpointRows([endpoint], true);
     expect(head![1]).toBe('POLICY (ingress)');
     expect(under![2]).toBe('ENFORCEMENT');
-    expect(row).toEqual(['912', 'Disabled', 'Enabled', '48211', 'k8s:app=a', 'fd00::17', '10.42.3.17', 'ready']);
+    expect(row).toEqual([
+      '912',
+      'Disabled',
+      'Enabled',
+      '48211',
+      'k8s:app=a',
+      'fd00::17',
+      '10.42.3.17',
+      'ready',
+    ]);
   });
 
   test('service list numbers the backends', () => {
@@ -95,8 +104,13 @@ test('a drop line names reason, place, identities and the policy', () => {
 });
 
 test('finds the BPF mount in mountinfo', () => {
-  const text = '1 0 8:1 / / rw - ext4 /dev/a rw\n30 1 0:27 / /sys/fs/bpf rw,nosuid shared:9 - bpf bpffs rw,mode=700\n';
-  expect(findBpfMount(text)).toMatchObject({ MountID: 30, MountPoint: '/sys/fs/bpf', OptionalFields: ['shared:9'] });
+  const text =
+    '1 0 8:1 / / rw - ext4 /dev/a rw\n30 1 0:27 / /sys/fs/bpf rw,nosuid shared:9 - bpf bpffs rw,mode=700\n';
+  expect(findBpfMount(text)).toMatchObject({
+    MountID: 30,
+    MountPoint: '/sys/fs/bpf',
+    OptionalFields: ['shared:9'],
+  });
   expect(findBpfMount('1 0 8:1 / / rw - ext4 /dev/a rw\n')).toBeUndefined();
 });
 
@@ -109,7 +123,19 @@ test('every documented command exists', () => {
     return command.commands.map((candidate) => candidate.name());
   };
   expect(names('')).toEqual(
-    expect.arrayContaining(['status', 'endpoint', 'identity', 'policy', 'service', 'bpf', 'monitor', 'map', 'version']),
+    expect.arrayContaining([
+      'status',
+      'endpoint',
+      'identity',
+      'policy',
+      'service',
+      'bpf',
+      'monitor',
+      'map',
+      'version',
+    ]),
   );
-  expect(names('bpf')).toEqual(expect.arrayContaining(['lb', 'ct', 'ipcache', 'policy', 'metrics', 'endpoint', 'fs']));
+  expect(names('bpf')).toEqual(
+    expect.arrayContaining(['lb', 'ct', 'ipcache', 'policy', 'metrics', 'endpoint', 'fs']),
+  );
 });

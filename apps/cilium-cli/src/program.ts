@@ -49,7 +49,10 @@ function addEndpoint(program: Command): void {
   endpoint
     .command('get')
     .description('One endpoint, or several')
-    .argument('[ids...]', 'id, or prefix:value (pod-name:ns:name, container-id:, cni-attachment-id:, cep-name:, ipv4:, ipv6:)')
+    .argument(
+      '[ids...]',
+      'id, or prefix:value (pod-name:ns:name, container-id:, cni-attachment-id:, cep-name:, ipv4:, ipv6:)',
+    )
     .option('-l, --labels <labels...>', 'endpoints with these labels')
     .option('--array', 'always an array')
     .option(...OUTPUT)
@@ -133,7 +136,11 @@ function addBpf(program: Command): void {
       .option(...OUTPUT)
       .argument('[what...]', name === 'policy' ? 'endpoint ids; default all' : 'global')
       .option('--bpf-root <path>', 'mount point of the BPF file system');
-    if (name === 'lb') list.option('--revnat', 'reverse NAT').option('--frontends', 'frontends only').option('--backends', 'backends only');
+    if (name === 'lb')
+      list
+        .option('--revnat', 'reverse NAT')
+        .option('--frontends', 'frontends only')
+        .option('--backends', 'backends only');
     if (name === 'ct') list.option('-d, --time-diff', 'remaining seconds rather than clock values');
     list.action(async (args, options) => {
       const dumps = await import('./commands/bpf.ts');
@@ -180,6 +187,13 @@ function addSmall(program: Command): void {
     .option('--verbose', 'sizes')
     .option(...OUTPUT)
     .action(async (options) => (await import('./commands/small.ts')).maps(options));
+  map
+    .command('get')
+    .description('Keys and values of one map, from the kernel')
+    .argument('<name>')
+    .option(...OUTPUT)
+    .option('--bpf-root <path>', 'mount point of the BPF file system')
+    .action(async (name, options) => (await import('./commands/bpf.ts')).run('showMap', [name], options));
   const metrics = program.command('metrics').description('Metrics of the agent');
   metrics
     .command('list')

@@ -25,6 +25,7 @@ import {
 } from '@cilium-ts/abi';
 import { directionText, dropReasonText, sourceFileText, type IdentityModel } from '@cilium-ts/agent-api';
 import { AppError } from '@cilium-ts/base';
+import type { MapSpec } from '@cilium-ts/bpf';
 import { formatAddressPort, protocolName } from '@cilium-ts/net';
 import { ask } from '../agent-client.ts';
 import type { BpfOptions, Dump, PinnedMaps } from './bpf.ts';
@@ -39,10 +40,16 @@ function twoColumns(head: readonly [string, string], entries: readonly (readonly
 const proto = protocolName;
 
 /** The slot rows that users know, derived from ranges of the flat array. */
-export async function listServices(maps: PinnedMaps, _: readonly string[], options: BpfOptions): Promise<Dump> {
+export async function listServices(
+  maps: PinnedMaps,
+  _: readonly string[],
+  options: BpfOptions,
+): Promise<Dump> {
   if (options.revnat) {
     const entries = await maps.entries(lbReverseNatMap);
-    const rows = entries.map(([{ id }, { addr, port }]) => [String(id), formatAddressPort(addr, port)] as const);
+    const rows = entries.map(
+      ([{ id }, { addr, port }]) => [String(id), formatAddressPort(addr, port)] as const,
+    );
     return twoColumns(['ID', 'BACKEND ADDRESS (REVNAT_ID) (SLOT)'], rows);
   }
   const services = (await maps.entries(lbServicesMap)).sort(([, a], [, b]) => a.id - b.id);
@@ -73,7 +80,10 @@ export function connectionText(key: CtKey, entry: CtEntry, remaining: number | u
   const flags = Object.entries(CtFlagsNames)
     .filter(([bit, name]) => (entry.flags & Number(bit)) !== 0 && name !== 'CT_ORIGIN_HIGH')
     .map(([, name]) => name.replace('CT_', ''));
-  const expires = remaining === undefined ? `expires=${entry.expires}` : `expires=${entry.expires} (remaining: ${remaining} sec(s))`;
+  const expires =
+    remaining === undefined
+      ? `expires=${entry.expires}`
+      : `expires=${entry.expires} (remaining: ${remaining} sec(s))`;
   const kind = key.kind === 1 ? 'SVC' : (entry.flags & CtFlags.CT_EGRESS_OK) !== 0 ? 'OUT' : 'IN';
   return (
     `${proto(key.protocol)} ${kind} ${from} -> ${to} ${expires} ` +
@@ -82,8 +92,16 @@ export function connectionText(key: CtKey, entry: CtEntry, remaining: number | u
   );
 }
 
-export async function listConnections(maps: PinnedMaps, _: readonly string[], options: BpfOptions): Promise<Dump> {
-  const all = await Promise.all([maps.entries(ctGlobalMap), maps.entries(ctHalfOpenMap), maps.entries(ctAnyGlobalMap)]);
+export async function listConnections(
+  maps: PinnedMaps,
+  _: readonly string[],
+  options: BpfOptions,
+): Promise<Dump> {
+  const all = await Promise.all([
+    maps.entries(ctGlobalMap),
+    maps.entries(ctHalfOpenMap),
+    maps.entries(ctAnyGlobalMap),
+  ]);
   const now = nowSeconds();
   const flows = all.flat();
   const rows = flows.map(([key, entry]) => [
@@ -96,7 +114,7 @@ export async function listConnections(maps: PinnedMaps, _: readonly string[], op
     bytesOrigin: Number(entry.bytesOrigin),
     bytesReply: Number(entry.bytesReply),
   }));
-  return { rows: [[], ...rows].slice(rows.length > 0 ? 1 : 0), value };
+  return { rows, value };
 }
 
 export async function listTranslations(maps: PinnedMaps): Promise<Dump> {
@@ -104,14 +122,19 @@ export async function listTranslations(maps: PinnedMaps): Promise<Dump> {
   const rows = entries.map(([key, entry]) => {
     const ends = `${formatAddressPort(key.source, key.sourcePort)} -> ${formatAddressPort(key.destination, key.destinationPort)}`;
     const what = key.reverse === 0 ? 'XLATE_SRC' : 'XLATE_DST';
-    return [`${proto(key.protocol)} ${key.reverse === 0 ? 'OUT' : 'IN'} ${ends} ${what} ${formatAddressPort(entry.addr, entry.port)}`];
+    return [
+      `${proto(key.protocol)} ${key.reverse === 0 ? 'OUT' : 'IN'} ${ends} ${what} ${formatAddressPort(entry.addr, entry.port)}`,
+    ];
   });
   const value = entries.map(([key, entry]) => ({ ...key, ...entry, protocol: proto(key.protocol) }));
   return { rows: [['FLOW'], ...rows], value };
 }
 
 export async function listIpcache(maps: PinnedMaps): Promise<Dump> {
-  const exact = (await maps.entries(ipcacheExactMap)).map(([key, value]) => ({ prefix: hostPrefix(key.addr), value }));
+  const exact = (await maps.entries(ipcacheExactMap)).map(([key, value]) => ({
+    prefix: hostPrefix(key.addr),
+    value,
+  }));
   const prefixes = (await maps.entries(ipcacheMap)).map(([key, value]) => {
     const bits = key.addr.includes(':') ? key.prefixlen : key.prefixlen - 96;
     return { prefix: `${key.addr || '::'}/${bits}`, value };
@@ -120,7 +143,10 @@ export async function listIpcache(maps: PinnedMaps): Promise<Dump> {
     .sort((a, b) => (a.prefix < b.prefix ? -1 : 1))
     .map(({ prefix, value }) => {
       const node = value.node === '' ? '0.0.0.0' : value.node;
-      return [prefix, `identity=${value.identity} encryptkey=0 tunnelendpoint=0.0.0.0 node=${node} flags=<none>`] as const;
+      return [
+        prefix,
+        `identity=${value.identity} encryptkey=0 tunnelendpoint=0.0.0.0 node=${node} flags=<none>`,
+      ] as const;
     });
   return twoColumns(['IP PREFIX/ADDRESS', 'IDENTITY'], entries);
 }
@@ -200,21 +226,92 @@ export async function listPolicy(maps: PinnedMaps, args: readonly string[]): Pro
     throw new AppError('bad-usage', `bpf policy: not an endpoint id: ${args.join(' ')}`);
   }
   const endpoints = (await maps.entries(endpointsMap)).map(([, value]) => value);
-  const chosen = endpoints.filter(({ id }) => wanted.size === 0 || wanted.has(id)).sort((a, b) => a.id - b.id);
-  if (wanted.size > 0 && chosen.length === 0) throw new AppError('no-endpoint', `no endpoint ${args.join(' ')} in the kernel`);
+  const chosen = endpoints
+    .filter(({ id }) => wanted.size === 0 || wanted.has(id))
+    .sort((a, b) => a.id - b.id);
+  if (wanted.size > 0 && chosen.length === 0)
+    throw new AppError('no-endpoint', `no endpoint ${args.join(' ')} in the kernel`);
   const labels = await identityLabels();
-  const rows: string[][] = [['ENDPOINT', 'POLICY', 'DIRECTION', 'LABELS (source:key[=value])', 'PORT/PROTO', 'PROXY PORT', 'AUTH TYPE', 'PREFIX', 'PRECEDENCE', 'COOKIE']];
+  const rows: string[][] = [
+    [
+      'ENDPOINT',
+      'POLICY',
+      'DIRECTION',
+      'LABELS (source:key[=value])',
+      'PORT/PROTO',
+      'PROXY PORT',
+      'AUTH TYPE',
+      'PREFIX',
+      'PRECEDENCE',
+      'COOKIE',
+    ],
+  ];
   const value: unknown[] = [];
   for (const endpoint of chosen) {
     for (const [key, entry] of await maps.inner(policyMap, endpoint.ruleSet)) {
       const direction = key.direction === 1 ? 'Egress' : 'Ingress';
       const names = key.identity === 0 ? ['ANY'] : (labels.get(key.identity) ?? [String(key.identity)]);
       const [first = '', ...more] = names;
-      const cells = [portText(key), 'NONE', 'disabled', String(entry.prefixBits), String(entry.precedence), String(entry.origin)];
+      const cells = [
+        portText(key),
+        'NONE',
+        'disabled',
+        String(entry.prefixBits),
+        String(entry.precedence),
+        String(entry.origin),
+      ];
       rows.push([String(endpoint.id), verdictText(entry), direction, first, ...cells]);
       for (const label of more) rows.push(['', '', '', label, '', '', '', '', '', '']);
-      value.push({ endpoint: endpoint.id, ruleSet: endpoint.ruleSet, verdict: verdictText(entry), key, entry });
+      value.push({
+        endpoint: endpoint.id,
+        ruleSet: endpoint.ruleSet,
+        verdict: verdictText(entry),
+        key,
+        entry,
+      });
     }
   }
   return { rows, value };
+}
+
+type Reader = (maps: PinnedMaps) => Promise<[unknown, unknown][]>;
+
+function reader<K, V>(spec: MapSpec<K, V>): readonly [string, Reader] {
+  return [spec.name, (maps) => maps.entries(spec)];
+}
+
+const PLAIN_MAPS: ReadonlyMap<string, Reader> = new Map([
+  reader(ctAnyGlobalMap),
+  reader(ctGlobalMap),
+  reader(ctHalfOpenMap),
+  reader(endpointsMap),
+  reader(ipcacheExactMap),
+  reader(ipcacheMap),
+  reader(lbReverseNatMap),
+  reader(lbServicesMap),
+  reader(lbSlotsMap),
+  reader(lxcMap),
+  reader(snatMap),
+]);
+
+const plain = (value: unknown): string =>
+  JSON.stringify(value, (_, part: unknown) => (typeof part === 'bigint' ? Number(part) : part));
+
+/** `map get`: keys and values of any map that has one value for a key. */
+export async function showMap(maps: PinnedMaps, [name = '']: readonly string[]): Promise<Dump> {
+  const read = PLAIN_MAPS.get(name);
+  if (!read) {
+    throw new AppError(
+      'bad-usage',
+      `map get: ${JSON.stringify(name)} is none of ${[...PLAIN_MAPS.keys()].join(', ')}`,
+    );
+  }
+  const entries = await read(maps);
+  const value = entries.map(([key, content]) => ({
+    key: plain(key),
+    value: plain(content),
+    'desired-action': 'ok',
+  }));
+  const rows = value.map((entry) => [entry.key, entry.value, 'sync', '']);
+  return { rows: [['Key', 'Value', 'State', 'Error'], ...rows], value };
 }

@@ -29,7 +29,8 @@ export class PinnedMaps {
 
   #path(name: string): string {
     const path = join(this.#directory, name);
-    if (!existsSync(path)) throw new AppError('no-map', `no map ${path}: did an agent ever run on this node?`);
+    if (!existsSync(path))
+      throw new AppError('no-map', `no map ${path}: did an agent ever run on this node?`);
     return path;
   }
 
@@ -93,6 +94,7 @@ const VIEWS: Readonly<Record<string, View>> = {
   listPolicy: views.listPolicy,
   listMetrics: views.listMetrics,
   listEndpoints: views.listEndpoints,
+  showMap: views.showMap,
 };
 
 export async function run(name: string, args: readonly string[], options: BpfOptions): Promise<void> {
@@ -100,6 +102,6 @@ export async function run(name: string, args: readonly string[], options: BpfOpt
   const view = VIEWS[name]!;
   const dump = await view(new PinnedMaps(root), args, options);
   if (await printValue(dump.value, options)) return;
-  if (dump.rows.length <= 1) process.stderr.write('No entries found.\n');
+  if (Object.keys(dump.value as object).length === 0) process.stderr.write('No entries found.\n');
   printTable(dump.rows);
 }

@@ -17,7 +17,16 @@ export function endpointRows(endpoints: readonly EndpointModel[], headers: boole
   const rows: string[][] = [];
   if (headers) {
     rows.push(
-      ['ENDPOINT', 'POLICY (ingress)', 'POLICY (egress)', 'IDENTITY', 'LABELS (source:key[=value])', 'IPv6', 'IPv4', 'STATUS'],
+      [
+        'ENDPOINT',
+        'POLICY (ingress)',
+        'POLICY (egress)',
+        'IDENTITY',
+        'LABELS (source:key[=value])',
+        'IPv6',
+        'IPv4',
+        'STATUS',
+      ],
       ['', 'ENFORCEMENT', 'ENFORCEMENT', '', '', '', '', ''],
     );
   }

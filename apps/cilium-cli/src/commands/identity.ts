@@ -5,7 +5,10 @@ import { ask } from '../agent-client.ts';
 import { printTable, printValue, type OutputOptions } from '../print.ts';
 
 /** One label per row; the number only on the first. */
-export function identityRows(identities: readonly IdentityModel[], counts?: ReadonlyMap<number, number>): string[][] {
+export function identityRows(
+  identities: readonly IdentityModel[],
+  counts?: ReadonlyMap<number, number>,
+): string[][] {
   const rows: string[][] = [counts ? ['ID', 'LABELS', 'REFCOUNT'] : ['ID', 'LABELS']];
   for (const { id, labels } of [...identities].sort((a, b) => a.id - b.id)) {
     const [first = '', ...more] = labels;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { cpus } from 'node:os';
-import type { MonitorEventModel } from '@cilium-ts/agent-api';
+import type { MonitorEventModel, StatusModel } from '@cilium-ts/agent-api';
 import { AppError } from '@cilium-ts/base';
-import { follow } from '../agent-client.ts';
+import { ask, follow } from '../agent-client.ts';
 import { printLine } from '../print.ts';
 
 export interface MonitorOptions {
@@ -13,6 +12,7 @@ export interface MonitorOptions {
   readonly json?: boolean;
 }
 
+const PAGE = 4096;
 const TYPES = ['drop', 'trace', 'policy-verdict'];
 /** Accepted, but nothing of these kinds happens in this version. */
 const SILENT_TYPES = ['agent', 'capture', 'debug', 'l7', 'trace-sock'];
@@ -40,7 +40,9 @@ export function eventLine(event: MonitorEventModel): string {
     }
     default: {
       const point = (event.observationPoint ?? '').replace(/^to-/, '-> ').replace(/^from-/, '<- ');
-      const endpoint = /endpoint$/.test(point) ? ` ${event.observationPoint === 'to-endpoint' ? event.dstID || event.source : event.source}` : '';
+      const endpoint = /endpoint$/.test(point)
+        ? ` ${event.observationPoint === 'to-endpoint' ? event.dstID || event.source : event.source}`
+        : '';
       return `${point}${endpoint} flow ${event.mark} , ${identities} state ${event.state} ifindex ${event.Ifindex} orig-ip 0.0.0.0: ${packet}`;
     }
   }
@@ -50,7 +52,10 @@ function wantedTypes(types: readonly string[] | undefined): string[] {
   const list = (types ?? []).flatMap((type) => type.split(','));
   for (const type of list) {
     if (TYPES.includes(type) || SILENT_TYPES.includes(type)) continue;
-    throw new AppError('bad-usage', `monitor: unknown type ${JSON.stringify(type)}; use ${[...TYPES, ...SILENT_TYPES].join(', ')}`);
+    throw new AppError(
+      'bad-usage',
+      `monitor: unknown type ${JSON.stringify(type)}; use ${[...TYPES, ...SILENT_TYPES].join(', ')}`,
+    );
   }
   return list;
 }
@@ -61,10 +66,16 @@ export async function monitor(options: MonitorOptions): Promise<void> {
   process.once('SIGINT', () => abort.abort());
   process.once('SIGTERM', () => abort.abort());
   if (!options.json) {
-    printLine(`Listening for events on ${cpus().length} CPUs`);
+    const {
+      'bpf-maps': maps,
+      'node-monitor': { cpus },
+    } = await ask<StatusModel>('/healthz');
+    const ring = maps.find(({ name }) => name === 'cilium_events')?.size ?? 0;
+    printLine(`Listening for events on ${cpus} CPUs with ${Math.ceil(ring / PAGE)}x${PAGE} of shared memory`);
     printLine('Press Ctrl-C to quit');
   }
-  const numbers = (list: readonly string[] | undefined) => list && new Set(list.flatMap((ids) => ids.split(',').map(Number)));
+  const numbers = (list: readonly string[] | undefined) =>
+    list && new Set(list.flatMap((ids) => ids.split(',').map(Number)));
   const [from, to, either] = [numbers(options.from), numbers(options.to), numbers(options.relatedTo)];
   const query = types.length > 0 ? `?type=${types.join(',')}` : '';
   await follow(
@@ -72,9 +83,10 @@ export async function monitor(options: MonitorOptions): Promise<void> {
     (line) => {
       if (line === '') return;
       const event = JSON.parse(line) as MonitorEventModel;
-      if (from && !from.has(event.source)) return;
-      if (to && !to.has(event.dstID)) return;
-      if (either && !either.has(event.source) && !either.has(event.dstID)) return;
+      const all = event.type === 'lost';
+      if (!all && from && !from.has(event.source)) return;
+      if (!all && to && !to.has(event.dstID)) return;
+      if (!all && either && !either.has(event.source) && !either.has(event.dstID)) return;
       printLine(options.json ? line : eventLine(event));
     },
     abort.signal,

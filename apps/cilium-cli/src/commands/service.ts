@@ -10,7 +10,8 @@ export function serviceRows(services: readonly ServiceModel[]): string[][] {
   for (const { spec } of services) {
     const front = spec['frontend-address'];
     const backends = spec['backend-addresses'].map(
-      ({ ip, port, protocol, state }, i) => `${i + 1} => ${formatAddressPort(ip, port)}/${protocol} (${state})`,
+      ({ ip, port, protocol, state }, i) =>
+        `${i + 1} => ${formatAddressPort(ip, port)}/${protocol} (${state})`,
     );
     const [first = '', ...more] = backends;
     const frontend = `${formatAddressPort(front.ip, front.port)}/${front.protocol}`;

@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ConfigModel, IdentityModel, IpModel, MapModel, MetricModel, NodeModel, StatusModel } from '@cilium-ts/agent-api';
+import type {
+  ConfigModel,
+  IdentityModel,
+  IpModel,
+  MapModel,
+  MetricModel,
+  NodeModel,
+  StatusModel,
+} from '@cilium-ts/agent-api';
 import { AppError, errorMessage } from '@cilium-ts/base';
 import { ask } from '../agent-client.ts';
+import { metricRows } from '../metric-rows.ts';
 import { printLine, printTable, printValue, type OutputOptions } from '../print.ts';
 
 export const CLIENT_VERSION = '0.1.0';
@@ -16,20 +25,10 @@ export async function maps(options: OutputOptions & { readonly verbose?: boolean
     String(map['cache-enabled']),
     ...(options.verbose ? [String(map['max-entries'])] : []),
   ]);
-  printTable([['Name', 'Num entries', 'Num errors', 'Cache enabled', ...(options.verbose ? ['Max entries'] : [])], ...rows]);
-}
-
-/** `name label=value value` rows; the three series of a histogram become its quantiles. */
-export function metricRows(models: readonly MetricModel[]): string[][] {
-  const rows: string[][] = [['Metric', 'Labels', 'Value']];
-  for (const { name, labels, value } of models) {
-    if (name.endsWith('_bucket')) continue;
-    const text = Object.entries(labels)
-      .map(([key, label]) => `${key}=${label}`)
-      .join(' ');
-    rows.push([name, text, value.toFixed(6)]);
-  }
-  return rows;
+  printTable([
+    ['Name', 'Num entries', 'Num errors', 'Cache enabled', ...(options.verbose ? ['Max entries'] : [])],
+    ...rows,
+  ]);
 }
 
 export async function metrics(options: OutputOptions & { readonly matchPattern?: string }): Promise<void> {
@@ -66,7 +65,8 @@ export async function config(options: OutputOptions & { readonly all?: boolean }
   const mutable: Record<string, string> = {
     DropNotification: model.values['bpf-events-drop-enabled'] === 'true' ? 'Enabled' : 'Disabled',
     TraceNotification: model.values['bpf-events-trace-enabled'] === 'true' ? 'Enabled' : 'Disabled',
-    PolicyVerdictNotification: model.values['bpf-events-policy-verdict-enabled'] === 'true' ? 'Enabled' : 'Disabled',
+    PolicyVerdictNotification:
+      model.values['bpf-events-policy-verdict-enabled'] === 'true' ? 'Enabled' : 'Disabled',
     PolicyAuditMode: model.values['policy-audit-mode'] === 'true' ? 'Enabled' : 'Disabled',
     PolicyEnforcement: model.values['policy-enforcement-mode'] ?? '',
     SourceIPVerification: model.values['enable-source-ip-verification'] === 'true' ? 'Enabled' : 'Disabled',
@@ -88,7 +88,9 @@ export async function configGet(name: string): Promise<void> {
   printLine(values[key]!);
 }
 
-export async function ips(options: OutputOptions & { readonly verbose?: boolean; readonly numeric?: boolean }): Promise<void> {
+export async function ips(
+  options: OutputOptions & { readonly verbose?: boolean; readonly numeric?: boolean },
+): Promise<void> {
   const models = (await ask<IpModel[]>('/ip')).sort((a, b) => (a.cidr < b.cidr ? -1 : 1));
   if (await printValue(models, options)) return;
   const labels = new Map<number, readonly string[]>();
@@ -108,9 +110,17 @@ export async function nodes(options: OutputOptions): Promise<void> {
   const models = await ask<NodeModel[]>('/cluster/nodes');
   if (await printValue(models, options)) return;
   const rows = models.map(({ name, addresses, source, ...node }) => {
-    const family = (list: readonly string[], isV6: boolean): string => list.find((text) => text.includes(':') === isV6) ?? '';
+    const family = (list: readonly string[], isV6: boolean): string =>
+      list.find((text) => text.includes(':') === isV6) ?? '';
     const cidrs = node['pod-cidrs'];
-    return [name, family(addresses, false), family(cidrs, false), family(addresses, true), family(cidrs, true), source];
+    return [
+      name,
+      family(addresses, false),
+      family(cidrs, false),
+      family(addresses, true),
+      family(cidrs, true),
+      source,
+    ];
   });
   printTable([['Name', 'IPv4 Address', 'Endpoint CIDR', 'IPv6 Address', 'Endpoint CIDR', 'Source'], ...rows]);
 }

@@ -17,7 +17,8 @@ export interface StatusOptions extends OutputOptions {
 
 function timeoutMs(text: string): number {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m)?$/.exec(text);
-  if (!match) throw new AppError('bad-usage', `status: --timeout ${JSON.stringify(text)} is no duration such as 5s`);
+  if (!match)
+    throw new AppError('bad-usage', `status: --timeout ${JSON.stringify(text)} is no duration such as 5s`);
   return Number(match[1]) * { ms: 1, s: 1000, m: 60_000 }[match[2] ?? 's']!;
 }
 
@@ -25,7 +26,8 @@ function timeoutMs(text: string): number {
 export function unhealthy(status: StatusModel, needKubernetes: boolean): string[] {
   const problems: string[] = [];
   if (status.cilium.state !== 'Ok') problems.push(`cilium: ${status.cilium.msg}`);
-  if (needKubernetes && status.kubernetes.state !== 'Ok') problems.push(`kubernetes: ${status.kubernetes.msg}`);
+  if (needKubernetes && status.kubernetes.state !== 'Ok')
+    problems.push(`kubernetes: ${status.kubernetes.msg}`);
   return problems;
 }
 
@@ -53,11 +55,22 @@ export function statusRows(status: StatusModel): string[][] {
     ['Host firewall:', 'Disabled'],
     ['SRv6:', 'Disabled'],
     ['CNI Chaining:', status.cni.chaining],
-    ['CNI Config file:', status.cni['config-file'] === '' ? 'not written' : `successfully wrote CNI configuration file to ${status.cni['config-file']}`],
+    [
+      'CNI Config file:',
+      status.cni['config-file'] === ''
+        ? 'not written'
+        : `successfully wrote CNI configuration file to ${status.cni['config-file']}`,
+    ],
     ['Cilium:', `${status.cilium.state}   ${status.cilium.msg}`],
     ['Policy source:', `${status['policy-source'].state}   ${status['policy-source'].msg}`],
-    ['Policy revision:', `${status.policy.revision}${status.policy.error === '' ? '' : `   ${status.policy.error}`}`],
-    ['NodeMonitor:', `Listening for events on ${monitor.cpus} CPUs, ${monitor.events} events, ${monitor.lost} lost`],
+    [
+      'Policy revision:',
+      `${status.policy.revision}${status.policy.error === '' ? '' : `   ${status.policy.error}`}`,
+    ],
+    [
+      'NodeMonitor:',
+      `Listening for events on ${monitor.cpus} CPUs, ${monitor.events} events, ${monitor.lost} lost`,
+    ],
     ['Cilium health daemon:', 'Disabled'],
     ['IPAM:', [...pools(4), ...pools(6)].join(', ')],
     ['ClusterMesh:', 'Disabled'],
@@ -113,9 +126,13 @@ function printVerbose(status: StatusModel): void {
     ['  Services:', `ClusterIP: ${lb.services}`],
   ]);
   printLine('BPF Maps:   dynamic sizing: off');
-  printTable([['  Name', 'Size'], ...status['bpf-maps'].map(({ name, size }) => [`  ${name}`, String(size)])]);
+  printTable([
+    ['  Name', 'Size'],
+    ...status['bpf-maps'].map(({ name, size }) => [`  ${name}`, String(size)]),
+  ]);
   for (const line of status.fallbacks) printLine(`Fallback:   ${line}`);
-  for (const name of status['replaced-maps']) printLine(`Map replaced at start, its state was lost:   ${name}`);
+  for (const name of status['replaced-maps'])
+    printLine(`Map replaced at start, its state was lost:   ${name}`);
   const unknown = status['unknown-configuration-keys'];
   printLine(`Unknown configuration keys:   ${unknown.length === 0 ? 'none' : unknown.join(', ')}`);
   for (const line of status['configuration-warnings']) printLine(`Configuration:   ${line}`);
@@ -134,7 +151,8 @@ export async function status(options: StatusOptions): Promise<void> {
   printTable(statusRows(model));
   if (options.verbose || options.allAddresses) {
     printLine('Allocated addresses:');
-    for (const [address, owner] of Object.entries(model.ipam.allocations)) printLine(`  ${address} (${owner.split(':')[0]})`);
+    for (const [address, owner] of Object.entries(model.ipam.allocations))
+      printLine(`  ${address} (${owner.split(':')[0]})`);
   }
   if (options.verbose || options.allControllers) printControllers(model);
   if (options.verbose || options.allNodes || options.allHealth) {
