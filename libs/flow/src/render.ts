@@ -143,6 +143,5 @@ export function hostPort({ host, port }: Side): string {
 
 /** What a flow carries came from elsewhere: no control sequence of it may reach a terminal. */
 export function safeText(text: string): string {
-  // eslint-disable-next-line no-control-regex
   return text.replace(/\x1b/g, '^[').replace(/\r/g, '\\r');
 }

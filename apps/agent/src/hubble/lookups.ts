@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The names of addresses and identities, read from the agent's tables.
-import { protocolName } from '@cilium-ts/net';
 import { cidrLabels, formatLabel, reservedIdentity } from '@cilium-ts/identity';
 import type { FlowDecision, FlowEndpoint, FlowLookups, FlowService } from '@cilium-ts/flow';
+import { frontendKey } from '@cilium-ts/loadbalancer';
 import type { Direction, RuleSet } from '@cilium-ts/policy';
 import type { AgentTables } from '../rows.ts';
 
@@ -76,8 +76,7 @@ function serviceByAddress(
   protocol: number,
 ): FlowService | undefined {
   if (port === 0 || tables.services.size === 0) return undefined;
-  const host = address.includes(':') ? `[${address}]` : address;
-  const row = tables.services.get(`${host}:${port}/${protocolName(protocol)}`);
+  const row = tables.services.get(frontendKey({ address, port, protocol }));
   return row && { namespace: row.namespace, name: row.name };
 }
 

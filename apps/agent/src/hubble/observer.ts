@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // observer.Observer of one node.
 import type { FlowLookups } from '@cilium-ts/flow';
-import { ObserverDefinition } from '@cilium-ts/proto';
+import type { ObserverDefinition } from '@cilium-ts/proto';
 import { RPC_STATUS, RpcError, type Handlers, type Outbox } from '@cilium-ts/rpc';
 import { FlowReader } from './flow-reader.ts';
 import type { SeenNamespaces } from './namespaces.ts';
