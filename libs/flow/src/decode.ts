@@ -6,7 +6,9 @@ import {
   EventFlags,
   EventType,
   PacketEventCodec,
+  PacketEventOffsets,
   PolicyVerdict,
+  readU16,
   TracePoint,
   type PacketEvent,
 } from '@cilium-ts/abi';
@@ -86,7 +88,7 @@ export function takeRecord(
   const end = Math.min(ring.length, offset + length);
   const bytes = ring.slice(
     offset,
-    Math.min(end, offset + HEAD + (ring[offset + 50]! | (ring[offset + 51]! << 8))),
+    Math.min(end, offset + HEAD + readU16(ring, offset + PacketEventOffsets.capturedLength)),
   );
   if (bytes.length < HEAD) return undefined;
   const event = PacketEventCodec.decode(bytes, 0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tested: FlowFilters and field masks. How: one flow per kind of event, filters from literals.
 import { EventType } from '@cilium-ts/abi';
-import { DropReason, Flow, FlowFilter, IPVersion, Verdict, type TCPFlags } from '@cilium-ts/proto';
+import { DropReason, FlowFilter, IPVersion, Verdict, type Flow, type TCPFlags } from '@cilium-ts/proto';
 import { describe, expect, test } from '@jest/globals';
 import { compileFilter, compileFilters } from './filter.ts';
 import { tcpFlags } from './layer4.ts';

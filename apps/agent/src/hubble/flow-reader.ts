@@ -21,7 +21,8 @@ import { isLost, type FlowRing, type LostRecord } from './ring.ts';
 
 /** Entries looked at before other work gets its turn. */
 const SLICE = 256;
-const LOST_INTERVAL_NS = 1_000_000_000n;
+const LOST_INTERVAL_MS = 1000;
+const LOST_INTERVAL_NS = BigInt(LOST_INTERVAL_MS) * 1_000_000n;
 
 const nanosOf = (time: Timestamp | undefined): bigint | undefined =>
   time && time.seconds * 1_000_000_000n + BigInt(time.nanos);
@@ -81,7 +82,7 @@ export class FlowReader {
       if (position >= this.#ring.end) {
         if (!follow) break;
         this.#tellOvertaken(false);
-        await this.#ring.whenWritten(signal);
+        await this.#ring.whenWritten(this.#untilTold(signal));
         continue;
       }
       position = this.#catchUp(position);
@@ -161,6 +162,13 @@ export class FlowReader {
     this.#overtaken.last = now;
     this.#tellOvertaken(false);
     return start;
+  }
+
+  /** A loss that is not told yet ends the wait in time, also where nothing more is written. */
+  #untilTold(signal: AbortSignal): AbortSignal {
+    return this.#overtaken.count === 0
+      ? signal
+      : AbortSignal.any([signal, AbortSignal.timeout(LOST_INTERVAL_MS)]);
   }
 
   #tellOvertaken(atEnd: boolean): void {

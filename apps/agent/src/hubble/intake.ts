@@ -93,6 +93,7 @@ export class FlowIntake {
   #tellLosses(): void {
     const { source, ring, onLost, now } = this.#ports;
     const datapath = source.lost - this.#toldDatapath;
+    if (datapath <= 0 && this.#lostInQueue === 0) return;
     if (datapath > 0) {
       this.#toldDatapath += datapath;
       ring.write({ time: now(), lost: datapath, source: 'datapath' });
@@ -103,7 +104,7 @@ export class FlowIntake {
       onLost('queue', this.#lostInQueue);
       this.#lostInQueue = 0;
     }
-    if (datapath > 0) ring.wake();
+    ring.wake();
   }
 
   stop(): void {
