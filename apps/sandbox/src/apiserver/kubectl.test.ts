@@ -247,6 +247,15 @@ withKubectl('kubectl', () => {
     expect(await ok('explain pod.spec.containers.env')).toContain('FIELD: env <[]EnvVar>');
   });
 
+  test('names a kind that does not exist', async () => {
+    const answer = await kubectl(
+      ['apply', '-f', '-'],
+      'apiVersion: cilium.io/v2\nkind: Nonsense\nmetadata: {name: x}\n',
+    );
+    expect(answer.code).not.toBe(0);
+    expect(answer.err).toMatch(/no matches for kind "Nonsense"/);
+  });
+
   test('streams exec, logs and port-forward through the node named by the pod', async () => {
     const annotations = { 'cilium-ts.io/kubelet-url': `http+unix://${join(directory, 'kubelet.sock')}` };
     await ok(

@@ -202,3 +202,18 @@ function withoutUnions(value: unknown): unknown {
   );
   return Object.fromEntries(kept.map(([key, item]) => [key, withoutUnions(item)]));
 }
+
+/** What kubectl asks for when it meets a kind that the version 3 documents do not have. */
+export const SWAGGER_PROTOBUF = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf';
+
+/**
+ * A version 2 document without definitions, as protobuf: kubectl then skips its own check of the object and goes on to
+ * the error that helps ("no matches for kind"). Fields: 1 swagger, 2 info (1 title, 2 version).
+ */
+export function emptySwagger(): Buffer {
+  const field = (number: number, value: Buffer): Buffer =>
+    Buffer.concat([Buffer.of((number << 3) | 2, value.length), value]);
+  const text = (value: string): Buffer => Buffer.from(value, 'utf8');
+  const info = Buffer.concat([field(1, text(INFO.title)), field(2, text(INFO.version))]);
+  return Buffer.concat([field(1, text('2.0')), field(2, info)]);
+}

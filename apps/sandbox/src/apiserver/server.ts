@@ -11,7 +11,7 @@ import { CustomResources } from './custom-resources.ts';
 import { aggregated, groupEntry, groupList, resourceList, VERSION } from './discovery.ts';
 import { proxyRequest, proxyUpgrade, refuseUpgrade } from './kubelet-proxy.ts';
 import { Objects } from './objects.ts';
-import { OpenApi } from './openapi.ts';
+import { emptySwagger, OpenApi, SWAGGER_PROTOBUF } from './openapi.ts';
 import { Registry } from './registry.ts';
 import { serveRest } from './rest.ts';
 import { review } from './reviews.ts';
@@ -124,9 +124,13 @@ export class ApiServer {
     } else if (path === '/apis') sendJson(response, 200, groupList(registry));
     else if (path === '/openapi/v3') sendJson(response, 200, this.openApi.index());
     else if (path === '/openapi/v2') {
-      if (accept !== '' && !/application\/json|\*\/\*/.test(accept))
-        throw new ApiError(406, 'NotAcceptable', 'only application/json is served here');
-      sendJson(response, 200, this.openApi.swagger());
+      if (accept === '' || /application\/json|\*\/\*/.test(accept)) {
+        sendJson(response, 200, this.openApi.swagger());
+      } else if (accept.includes(SWAGGER_PROTOBUF)) {
+        // Written with a dot: the name it is asked for by is not a media type that Go can read.
+        const type = SWAGGER_PROTOBUF.replace('@', '.');
+        response.writeHead(200, { 'content-type': type }).end(emptySwagger());
+      } else throw new ApiError(406, 'NotAcceptable', 'only application/json is served here');
     } else return this.versionPath(path, response);
     return true;
   }

@@ -39,9 +39,12 @@ export class FlowFeed {
   readonly #waiting = new Set<(line: string) => void>();
 
   constructor(agent: PodContainer, filter: readonly string[]) {
-    this.#process = agent.exec(['hubble', 'observe', '--follow', '-o', 'compact', ...filter], {
-      stdin: false,
-    });
+    this.#process = agent.exec(
+      ['hubble', 'observe', '--follow', '--last', '100', '-o', 'compact', ...filter],
+      {
+        stdin: false,
+      },
+    );
     let rest = '';
     this.#process.stdout.on('data', (chunk: Buffer) => {
       const parts = (rest + chunk.toString()).split('\n');
