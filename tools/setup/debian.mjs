@@ -16,6 +16,7 @@ const PACKAGES = {
   'zlib1g-dev': 'the same',
   'nats-server': 'message bus of the cluster',
   iproute2: 'people who look around in the namespaces',
+  'iputils-ping': 'the same',
   procps: 'the same',
   curl: 'clients of the demo',
   jq: 'reading JSON output',

@@ -22,6 +22,7 @@ import {
   type Pod,
   type Reflector,
 } from '@cilium-ts/kube';
+import { withSpan } from '@cilium-ts/telemetry';
 
 export const IDENTITIES = typedResource<CiliumIdentity>(CILIUM_IDENTITIES);
 
@@ -135,7 +136,7 @@ export class IdentityAllocator implements Stoppable {
     const number = this.#freeNumber();
     this.#numbers.set(key, number);
     try {
-      await this.#options.client.create(IDENTITIES, {
+      const identity = {
         apiVersion: 'cilium.io/v2',
         kind: 'CiliumIdentity',
         metadata: {
@@ -143,7 +144,10 @@ export class IdentityAllocator implements Stoppable {
           labels: { 'io.kubernetes.pod.namespace': pod.metadata.namespace ?? 'default' },
         },
         'security-labels': labelsToMap(labels),
-      });
+      } as const;
+      await withSpan('identity allocate', { identity: number, pod: podKey }, () =>
+        this.#options.client.create(IDENTITIES, identity),
+      );
       this.#options.log.info({ identity: number, labels: key, pod: podKey }, 'identity allocated');
     } catch (error) {
       if (this.#numbers.get(key) === number) this.#numbers.delete(key);

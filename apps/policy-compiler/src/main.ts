@@ -2,7 +2,7 @@
 import { hostname } from 'node:os';
 import { Lifecycle, errorMessage, systemClock } from '@cilium-ts/base';
 import { KubeClient, LeaderElector, loadKubeConfig } from '@cilium-ts/kube';
-import { createLogger, createMetrics } from '@cilium-ts/telemetry';
+import { createLogger, createMetrics, startTracing } from '@cilium-ts/telemetry';
 import { Compiler } from './compiler.ts';
 import { compilerConfig } from './compiler-config.ts';
 import { registerMetrics } from './compiler-metrics.ts';
@@ -14,6 +14,7 @@ async function main(): Promise<void> {
   const { candidate, cluster, mode, natsService, natsUrl, namespace } = config;
   const log = createLogger({ component: 'policy-compiler', level: config.logLevel });
   const life = new Lifecycle();
+  life.add(await startTracing({ service: 'cilium-policy-compiler' }));
   const client = new KubeClient(await loadKubeConfig({ file: config.kubeConfig }));
   life.onStop(() => client.close());
   const compiler = life.add(

@@ -13,6 +13,7 @@ import {
   type Head,
   type PolicyRevision,
 } from '@cilium-ts/policy';
+import { withSpan } from '@cilium-ts/telemetry';
 
 /** What a session's bucket holds, as far as this compiler knows. */
 interface Session {
@@ -88,6 +89,18 @@ export class Publisher {
       this.#collect(session, wanted);
       return false;
     }
+    const counts = { changed: changed.length, removed: gone.length };
+    await withSpan('policy publish', counts, () => this.#writeAll(session, changed, gone));
+    this.#log.info({ epoch: this.#epoch, revision: this.#revision, ...counts }, 'policy published');
+    this.#collect(session, wanted);
+    return true;
+  }
+
+  async #writeAll(
+    session: Session,
+    changed: readonly (readonly [string, string])[],
+    gone: readonly string[],
+  ): Promise<void> {
     // Rule sets first: a subject must never name one that is not there.
     await this.#write(
       session,
@@ -105,9 +118,6 @@ export class Publisher {
       session.headVersion,
     );
     this.#revision = head.revision;
-    this.#log.info({ ...head, changed: changed.length, removed: gone.length }, 'policy published');
-    this.#collect(session, wanted);
-    return true;
   }
 
   async #write(session: Session, documents: readonly (readonly [string, string])[]): Promise<void> {

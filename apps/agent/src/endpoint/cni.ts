@@ -2,6 +2,7 @@
 // The agent's side of the CNI binary: environment and configuration in, result or error object out.
 import { AppError, errorMessage, type Logger } from '@cilium-ts/base';
 import { isErrno, type Netlink } from '@cilium-ts/netlink';
+import { withSpan } from '@cilium-ts/telemetry';
 import type { EndpointRow } from '../rows.ts';
 import type { EndpointManager } from './manager.ts';
 
@@ -88,7 +89,8 @@ export class CniServer {
     try {
       const config = parseCniConfig(call.config);
       version = config.cniVersion ?? version;
-      const result = await this.#run(command, call, config);
+      const attributes = { 'cni.command': command, 'cni.args': call.env['CNI_ARGS'] ?? '' };
+      const result = await withSpan(`cni ${command}`, attributes, () => this.#run(command, call, config));
       const ms = Math.round((performance.now() - started) * 10) / 10;
       this.#services.logger.info(
         { command, container: call.env['CNI_CONTAINERID'], args: call.env['CNI_ARGS'], ms },

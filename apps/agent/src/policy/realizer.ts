@@ -9,6 +9,7 @@ import {
 } from '@cilium-ts/abi';
 import { AppError, errorMessage, type Logger } from '@cilium-ts/base';
 import type { BpfMap, OuterMap } from '@cilium-ts/bpf';
+import { withSpan } from '@cilium-ts/telemetry';
 import {
   ruleSetIdOf,
   type CidrIdentity,
@@ -237,7 +238,7 @@ export class PolicyRealizer {
     const at = this.#at;
     try {
       await this.#ports.cidrs(cidrs, []);
-      await this.#makeMaps();
+      await withSpan('policy realise', { 'policy.revision': at?.revision ?? 0 }, () => this.#makeMaps());
       this.#error = undefined;
     } catch (error) {
       this.#failures++;
