@@ -30,7 +30,29 @@ const DENY = policy('probe', '  egress:\n    - toEndpoints: [{matchLabels: {app:
 const reaches = async (): Promise<boolean> =>
   (await fetchFrom(client, urlOf(server.ipv4, 80), 1)) !== undefined;
 
+const endpointsBefore = new Map<string, string>();
+
+/** Endpoint numbers with their addresses, as text. */
+async function endpointIds(node: string): Promise<string> {
+  const list = JSON.parse(await inAgent(node, 'cilium', 'endpoint', 'list', '-o', 'json')) as {
+    id: number;
+    status: { networking: { addressing: { ipv4?: string }[] } };
+  }[];
+  return list
+    .map(({ id, status }) => `${id}=${status.networking.addressing[0]?.ipv4}`)
+    .sort()
+    .join(' ');
+}
+
+async function relayKnowsBothNodes(): Promise<boolean> {
+  const path = ['-n', 'kube-system', 'hubble-relay', '-o', 'jsonpath={.spec.clusterIP}'];
+  const relay = (await kubectl('get', 'svc', ...path)).trim();
+  const text = await inAgent('node1', 'hubble', 'list', 'nodes', '--server', `${relay}:80`);
+  return /node1 +Connected/.test(text) && /node2 +Connected/.test(text);
+}
+
 beforeAll(async () => {
+  for (const node of ['node1', 'node2']) endpointsBefore.set(node, await endpointIds(node));
   [client] = (await pods('default', 'app=api-client')) as [PodInfo];
   [server] = (await pods('default', 'app=api-server')) as [PodInfo];
 });
@@ -173,17 +195,38 @@ describe('kill -9', () => {
     180_000,
   );
 
-  test('afterwards no endpoint was made anew and the relay knows both nodes', async () => {
-    const relay = (
-      await kubectl('get', 'svc', '-n', 'kube-system', 'hubble-relay', '-o', 'jsonpath={.spec.clusterIP}')
-    ).trim();
-    await eventually(
-      'both nodes',
-      async () => {
-        const text = await inAgent('node1', 'hubble', 'list', 'nodes', '--server', `${relay}:80`);
-        return /node1 +Connected/.test(text) && /node2 +Connected/.test(text);
-      },
-      60_000,
+  test('under an all-namespace deny with processes killed, policies propagate and the relay answers', async () => {
+    await apply(
+      'apiVersion: cilium.io/v2\nkind: CiliumClusterwideNetworkPolicy\nmetadata: {name: deny-all}\nspec:\n  endpointSelector: {}\n  ingress:\n    - fromEndpoints: [{matchLabels: {app: nobody}}]\n',
     );
+    try {
+      // The seed's policy allows what it allows: union. Without it nothing but the system pods may be reached.
+      await kubectl('delete', 'ccnp', 'deny-cross-namespace');
+      await eventually('the deny', async () => !(await reaches()));
+      for (const command of [
+        'policy-compiler.cjs',
+        'operator.cjs',
+        'nats-server',
+        'hubble-relay.cjs',
+        'agent.cjs',
+      ]) {
+        for (const pid of processesOf(command)) process.kill(pid, 'SIGKILL');
+      }
+      const names = ['exec', '-n', 'default', client.name, '--', 'curl', '-sk', '--max-time', '3'];
+      await eventually('names and the API server', async () => {
+        const { stdout } = await tryKubectl(...names, 'https://kubernetes.default/healthz');
+        return stdout === 'ok';
+      });
+      await eventually('both nodes at the relay', relayKnowsBothNodes, 60_000);
+    } finally {
+      await kubectl('apply', '-f', 'deploy/demo/policies/deny-cross-namespace.yaml');
+      await kubectl('delete', 'ccnp', 'deny-all');
+    }
+    await eventually('the allow again', reaches, 60_000);
+  }, 180_000);
+
+  test('afterwards the endpoints are those of before and the relay knows both nodes', async () => {
+    for (const [node, ids] of endpointsBefore) expect(await endpointIds(node)).toEqual(ids);
+    await eventually('both nodes', relayKnowsBothNodes, 60_000);
   });
 });
