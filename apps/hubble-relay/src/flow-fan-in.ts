@@ -170,7 +170,11 @@ export class FlowFanIn {
     const pending = this.#pending;
     if (!pending || (!atOnce && performance.now() - pending.since < ERROR_WINDOW_MS)) return;
     this.#pending = undefined;
-    this.#tell({ stateChange: NodeState.NODE_ERROR, nodeNames: pending.names, message: pending.message });
+    this.#tell({
+      stateChange: NodeState.NODE_ERROR,
+      nodeNames: pending.names.sort(),
+      message: pending.message,
+    });
   }
 }
 

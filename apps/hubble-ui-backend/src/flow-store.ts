@@ -63,7 +63,9 @@ export class FlowStore implements Stoppable {
     return limit <= 0 ? [] : this.#flows.filter(matches).slice(-limit);
   }
 
+  /** Hears of flows that `flows` does not give yet. */
   subscribe(listener: (update: Update) => void): () => void {
+    this.#tell();
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }

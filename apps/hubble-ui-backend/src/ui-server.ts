@@ -119,7 +119,6 @@ function serveBrowser(client: WebSocket, store: FlowStore, query: FlowQuery): vo
     flows: store.flows(SNAPSHOT_FLOWS, matches),
     relay: store.state,
   });
-  send(snapshot());
   let skipped = 0;
   const unsubscribe = store.subscribe(({ flows, lost }) => {
     const shown = flows.filter(matches);
@@ -140,6 +139,7 @@ function serveBrowser(client: WebSocket, store: FlowStore, query: FlowQuery): vo
     });
     skipped = 0;
   });
+  send(snapshot());
   client.on('close', unsubscribe);
   client.on('error', () => client.terminate());
 }

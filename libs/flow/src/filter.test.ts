@@ -1,141 +1,136 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tested: what FlowFilters match and refuse; field masks. How: tables over flows made from events.
+// Tested: FlowFilters and field masks. How: one flow per kind of event, filters from literals.
+import { EventType } from '@cilium-ts/abi';
+import { DropReason, FlowFilter, IPVersion, Verdict, type Flow, type TCPFlags } from '@cilium-ts/proto';
 import { describe, expect, test } from '@jest/globals';
-import { FlowFilter } from '@cilium-ts/proto';
-import { buildFlow, compileFilters, compileMask, labelSelector, takeRecord } from './index.ts';
-import { eventBytes, lookupsOf, packetBytes, SEED_LOOKUPS } from './testing.ts';
+import { compileFilter, compileFilters } from './filter.ts';
+import { tcpFlags } from './layer4.ts';
+import { compileMask } from './mask.ts';
+import { tcpFlow } from './test-events.ts';
 
-const lookups = lookupsOf(SEED_LOOKUPS);
-const packet = {
-  source: '10.244.1.7',
-  destination: '10.244.2.9',
-  protocol: 6,
-  sourcePort: 41822,
-  destinationPort: 8080,
-  flags: 0x12,
-};
-const make = (event: Parameters<typeof eventBytes>[0], input = packet) => {
-  const bytes = eventBytes(
-    { sourceIdentity: 18211, destinationIdentity: 20455, ...event },
-    packetBytes(input),
-  );
-  return buildFlow(lookups, takeRecord(lookups, bytes, 0, bytes.length)!);
-};
-const forwarded = make({ ifindex: 7 });
-const dropped = make(
-  { type: 1, subtype: 133, direction: 1, ruleSet: 3, destinationIdentity: 2 },
-  { ...packet, destination: '10.0.0.1' },
-);
+const TRACE = tcpFlow({ ifindex: 12 });
+const DROP = tcpFlow({ type: EventType.EVENT_DROP, subtype: 133, ruleSet: 3 });
 
-type Input = Record<string, unknown>;
+type Fields = Partial<FlowFilter>;
 
-const YES: [Input][] = [
-  [{ source_ip: ['10.244.1.7'] }],
-  [{ source_ip: ['10.0.0.1', '10.244.0.0/16'] }],
-  [{ destination_ip: ['10.244.2.0/24'] }],
-  [{ source_pod: ['production/front'] }],
-  [{ source_pod: ['production/'] }],
-  [{ source_pod: ['/front'] }],
-  [{ destination_pod: ['production/backend-0'] }],
-  [{ verdict: ['FORWARDED'] }],
-  [{ event_type: [{ type: 4 }] }],
-  [{ event_type: [{ type: 4, match_sub_type: true, sub_type: 0 }] }],
-  [{ source_label: ['app=frontend'] }],
-  [{ source_label: ['k8s:app in (web, frontend)'] }],
-  [{ destination_label: ['tier'] }],
-  [{ destination_label: ['!other,app!=frontend'] }],
-  [{ protocol: ['TCP'] }],
-  [{ source_port: ['41822'], destination_port: ['80', '8080'] }],
-  [{ reply: [false] }],
-  [{ source_identity: [18211] }],
-  [{ tcp_flags: [{ SYN: true }] }],
-  [{ tcp_flags: [{ SYN: true, ACK: true }] }],
-  [{ node_name: ['node*'] }],
-  [{ node_name: ['default/node1'] }],
-  [{ ip_version: ['IPv4'] }],
-  [{ source_workload: [{ name: 'frontend' }] }],
-  [{ destination_workload: [{ kind: 'StatefulSet' }] }],
-  [{ traffic_direction: ['INGRESS'] }],
-  [{ interface: [{ name: 'lxc7' }] }],
-  [{ source_cluster_name: ['default'] }],
-  [{ encrypted: [false] }],
-  [{ uuid: [forwarded.uuid] }],
-];
+const filter = (fields: Fields): FlowFilter => FlowFilter.create(fields as object);
+const matches = (fields: Fields, flow = TRACE): boolean => compileFilter(filter(fields))(flow);
+const flags = (bits: number): TCPFlags => tcpFlags(bits);
 
-const NO: [Input][] = [
-  [{ source_ip: ['10.244.1.8'] }],
-  [{ source_ip: ['fd00::/8'] }],
-  [{ source_pod: ['front'] }],
-  [{ source_pod: ['default/front'] }],
-  [{ verdict: ['DROPPED'] }],
-  [{ event_type: [{ type: 1 }] }],
-  [{ event_type: [{ type: 4, match_sub_type: true, sub_type: 3 }] }],
-  [{ source_label: ['app=backend'] }],
-  [{ protocol: ['udp'] }],
-  [{ source_port: ['8080'] }],
-  [{ reply: [true] }],
-  [{ tcp_flags: [{ FIN: true }] }],
-  [{ node_name: ['other/node1'] }],
-  [{ source_fqdn: ['*'] }],
-  [{ drop_reason_desc: ['POLICY_DENIED'] }],
-  [{ source_service: ['production/'] }],
-];
-
-const passes = (allow: Input[], deny: Input[] = []) =>
-  compileFilters(
-    allow.map((one) => FlowFilter.fromJSON(one)),
-    deny.map((one) => FlowFilter.fromJSON(one)),
-  );
-
-describe('filters', () => {
-  test.each(YES)('%j matches', (filter) => expect(passes([filter])(forwarded)).toBe(true));
-  test.each(NO)('%j does not match', (filter) => expect(passes([filter])(forwarded)).toBe(false));
-
-  test('fields are joined by and, filters by or, the deny list wins', () => {
-    expect(passes([{ protocol: ['tcp'], verdict: ['DROPPED'] }])(forwarded)).toBe(false);
-    expect(passes([{ verdict: ['DROPPED'] }, { protocol: ['tcp'] }])(forwarded)).toBe(true);
-    expect(passes([], [{ protocol: ['tcp'] }])(forwarded)).toBe(false);
-    expect(passes([])(forwarded)).toBe(true);
+describe('one field', () => {
+  test.each<[string, Fields, boolean]>([
+    ['exact address', { sourceIp: ['10.244.1.5'] }, true],
+    ['another address', { sourceIp: ['10.244.1.6'] }, false],
+    ['any of several values', { sourceIp: ['1.2.3.4', '10.244.0.0/16'] }, true],
+    ['CIDR', { destinationIp: ['10.244.1.0/24'] }, false],
+    ['pod prefix', { sourcePod: ['production/front'] }, true],
+    ['pod without namespace is of default', { sourcePod: ['frontend'] }, false],
+    ['all of a namespace', { destinationPod: ['production/'] }, true],
+    ['any namespace', { destinationPod: ['/backend'] }, true],
+    ['namespace is exact', { destinationPod: ['prod/'] }, false],
+    ['no service never matches', { destinationService: ['/'] }, false],
+    ['label', { sourceLabel: ['app=frontend'] }, true],
+    ['label with source', { sourceLabel: ['k8s:app=frontend'] }, true],
+    ['label in set', { destinationLabel: ['app in (frontend, api)'] }, false],
+    ['identity', { destinationIdentity: [20_455] }, true],
+    ['protocol in any case', { protocol: ['TCP'] }, true],
+    ['another protocol', { protocol: ['udp', 'icmp'] }, false],
+    ['port', { destinationPort: ['8080'] }, true],
+    ['another port', { sourcePort: ['8080'] }, false],
+    ['flags', { tcpFlags: [flags(0x02)] }, true],
+    ['all flags must be set', { tcpFlags: [flags(0x12)] }, false],
+    ['family', { ipVersion: [IPVersion.IPv6] }, false],
+    ['reply', { reply: [false] }, true],
+    ['node', { nodeName: ['node*'] }, true],
+    ['cluster and node', { nodeName: ['default/node1'] }, true],
+    ['another cluster', { nodeName: ['east/'] }, false],
+    ['event type', { eventType: [{ type: 4, matchSubType: false, subType: 0 }] }, true],
+    ['raw sub-type', { eventType: [{ type: 4, matchSubType: true, subType: 101 }] }, false],
+    ['workload', { sourceWorkload: [{ kind: 'Deployment', name: '' }] }, true],
+    ['interface', { interface: [{ index: 0, name: 'lxc12' }] }, true],
+    ['drop reason of a forwarded flow', { dropReasonDesc: [DropReason.DROP_REASON_UNKNOWN] }, false],
+    ['cluster', { sourceClusterName: ['default'] }, true],
+    ['no constraint', {}, true],
+  ])('%s', (_, fields, expected) => {
+    expect(matches(fields)).toBe(expected);
   });
 
-  test('a drop has no known direction and counts as no reply', () => {
-    expect(passes([{ reply: [false] }])(dropped)).toBe(true);
-    expect(passes([{ drop_reason_desc: ['POLICY_DENIED'] }])(dropped)).toBe(true);
+  test('a drop whose direction is unknown counts as no reply', () => {
+    expect(DROP.isReply).toBeUndefined();
+    expect(matches({ reply: [false] }, DROP)).toBe(true);
+    expect(matches({ reply: [true] }, DROP)).toBe(false);
+    expect(matches({ dropReasonDesc: [DropReason.POLICY_DENIED] }, DROP)).toBe(true);
   });
-
-  test.each<[Input, RegExp]>([
-    [{ source_ip: ['10.0.0'] }, /bad IP address/],
-    [{ source_ip: ['10.0.0.0/40'] }, /bad CIDR/],
-    [{ source_pod: [''] }, /must not be empty/],
-    [{ protocol: ['xyz'] }, /unknown protocol "xyz"; allowed/],
-    [{ source_port: ['65536'] }, /bad port/],
-    [{ source_label: ['a=(b'] }, /bad label selector/],
-    [{ node_name: ['a/b/c'] }, /more than one slash/],
-    [{ http_status_code: ['200'] }, /http_status_code needs L7/],
-    [{ dns_query: ['x'] }, /dns_query needs L7/],
-    [{ protocol: ['dns'] }, /needs L7/],
-    [{ experimental: { cel_expression: ['true'] } }, /cel_expression is not supported/],
-  ])('%j is refused', (filter, message) => expect(() => passes([filter])).toThrow(message));
 });
 
-test('selectors know labels with values that hold equals signs', () => {
-  expect(labelSelector('any:a=b')(['k8s:a=b'])).toBe(true);
-  expect(labelSelector('a')(['k8s:a=b=c'])).toBe(true);
-  expect(labelSelector('reserved:world')(['reserved:world'])).toBe(true);
+describe('combinations', () => {
+  const dropped = filter({ verdict: [Verdict.DROPPED] });
+  const tcp = filter({ protocol: ['tcp'] });
+  const udp = filter({ protocol: ['udp'] });
+
+  test('fields of one filter must all match', () => {
+    expect(matches({ protocol: ['tcp'], verdict: [Verdict.DROPPED] })).toBe(false);
+    expect(matches({ protocol: ['tcp'], verdict: [Verdict.DROPPED] }, DROP)).toBe(true);
+  });
+
+  test('one filter of the allow list is enough, one of the deny list is too much', () => {
+    expect(compileFilters([], [])(TRACE)).toBe(true);
+    expect(compileFilters([udp, tcp], [])(TRACE)).toBe(true);
+    expect(compileFilters([udp], [])(TRACE)).toBe(false);
+    expect(compileFilters([tcp], [dropped])(TRACE)).toBe(true);
+    expect(compileFilters([tcp], [udp, dropped])(DROP)).toBe(false);
+  });
+});
+
+describe('bad filters are refused by name', () => {
+  test.each<[Fields, RegExp]>([
+    [{ sourceIp: ['10.0.0'] }, /10\.0\.0/],
+    [{ sourceIp: ['10.0.0.0/40'] }, /10\.0\.0\.0\/40/],
+    [{ sourcePod: [''] }, /empty/],
+    [{ protocol: ['tpc'] }, /tpc.*allowed: icmp/],
+    [{ destinationPort: ['65536'] }, /65536.*allowed/],
+    [{ destinationPort: ['http'] }, /http/],
+    [{ nodeName: ['a/b/c'] }, /a\/b\/c/],
+    [{ destinationClusterName: [''] }, /empty/],
+    [{ sourceLabel: ['a in ('] }, /a in \(/],
+    [{ protocol: ['http'] }, /http needs L7/],
+    [{ httpStatusCode: ['200'] }, /http_status_code needs L7/],
+    [{ dnsQuery: ['.*'] }, /dns_query needs L7/],
+    [{ experimental: { celExpression: ['true'] } }, /cel_expression/],
+  ])('%j', (fields, message) => {
+    expect(() => compileFilter(filter(fields))).toThrow(message);
+  });
 });
 
 describe('field masks', () => {
-  test('only the masked paths stay', () => {
-    const flow = compileMask(['time', 'source.pod_name', 'l4.TCP', 'Summary'])(forwarded);
-    expect(flow.source).toMatchObject({ podName: forwarded.source!.podName, namespace: '', labels: [] });
-    expect(flow.l4).toEqual(forwarded.l4);
-    expect(flow.IP).toBeUndefined();
-    expect(flow.verdict).toBe(0);
-    expect(compileMask(['source', 'source.identity'])(forwarded).source).toEqual(forwarded.source);
-    expect(compileMask(['l4.UDP'])(forwarded).l4).toBeUndefined();
+  const mask = (...paths: string[]): Flow => compileMask(paths)(TRACE);
+
+  test('only the masked paths are kept', () => {
+    const flow = mask('time', 'source.pod_name', 'verdict');
+    expect(flow.time).toEqual(TRACE.time);
+    expect(flow.verdict).toBe(Verdict.FORWARDED);
+    expect(flow.source).toMatchObject({
+      podName: TRACE.source!.podName,
+      identity: 0,
+      labels: [],
+      namespace: '',
+    });
+    expect(flow.destination).toBeUndefined();
+    expect(flow.nodeName).toBe('');
+    expect(TRACE.source?.identity).not.toBe(0);
   });
 
-  test.each(['nope', 'source.nope', 'source.identity.x', ''])('%j is refused', (path) =>
-    expect(() => compileMask([path])).toThrow(/unknown path/),
-  );
+  test('a whole message swallows its parts, in either order', () => {
+    expect(mask('IP', 'IP.source').IP).toEqual(TRACE.IP);
+    expect(mask('IP.source', 'IP').IP).toEqual(TRACE.IP);
+  });
+
+  test('a protocol inside l4', () => {
+    expect(mask('l4.TCP').l4).toEqual(TRACE.l4);
+    expect(mask('l4.UDP').l4).toBeUndefined();
+  });
+
+  test.each(['source.podName', 'nothing', 'source.pod_name.x', ''])('%j is refused', (path) => {
+    expect(() => compileMask([path])).toThrow(/unknown path/);
+  });
 });

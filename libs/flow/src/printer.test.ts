@@ -1,182 +1,138 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tested: the exact lines of every output format. How: golden texts.
+// Tested: what users read. How: golden lines.
+import { CtState, EventType, PolicyVerdict } from '@cilium-ts/abi';
+import { LostEventSource } from '@cilium-ts/proto';
 import { describe, expect, test } from '@jest/globals';
-import { GetFlowsResponse, LostEvent, NodeState } from '@cilium-ts/proto';
-import {
-  buildFlow,
-  compactFlow,
-  dictFlow,
-  formatTime,
-  jsonResponse,
-  lostText,
-  nodeStatusText,
-  tableFlow,
-  takeRecord,
-  timestamp,
-  type PrintOptions,
-} from './index.ts';
-import { eventBytes, lookupsOf, packetBytes, SEED_LOOKUPS, type PacketInput } from './testing.ts';
+import { compactFlow, dictFlow, jsonResponse, lostText, tableFlow, type PrintOptions } from './printer.ts';
+import { flowOf, ipv4, record, SYN_ACK, tcpFlow, tcpHeader } from './test-events.ts';
 
-const TIME = BigInt(Date.parse('2026-03-04T09:15:02.417Z')) * 1_000_000n;
-const lookups = lookupsOf(SEED_LOOKUPS);
-const OPTIONS: PrintOptions = {
+const PLAIN: PrintOptions = {
   time: 'StampMilli',
   color: false,
   nodeName: false,
+  debug: false,
   translate: true,
   policyNames: false,
-  debug: false,
 };
-const SYN: PacketInput = {
-  source: '10.244.1.7',
-  destination: '10.244.2.9',
-  protocol: 6,
-  sourcePort: 41822,
-  destinationPort: 8080,
-};
-const make = (event: Parameters<typeof eventBytes>[0], packet = SYN) => {
-  const bytes = eventBytes(
-    { time: TIME, sourceIdentity: 18211, destinationIdentity: 20455, ...event },
-    packetBytes(packet),
-  );
-  return buildFlow(lookups, takeRecord(lookups, bytes, 0, bytes.length)!);
-};
-const FORWARDED = make({});
-const REPLY = make(
-  { ctState: 2, sourceIdentity: 20455, destinationIdentity: 18211, direction: 0 },
-  {
-    ...SYN,
-    source: '10.244.2.9',
-    destination: '10.244.1.7',
-    sourcePort: 8080,
-    destinationPort: 41822,
-    flags: 0x12,
-  },
-);
-const DENY = { direction: 1, ruleSet: 3, destinationIdentity: 2 };
-const WORLD = { ...SYN, destination: '203.0.113.9', destinationPort: 443 };
-const DROPPED = make({ type: 1, subtype: 133, ...DENY }, WORLD);
-const DENIED = make({ type: 5, subtype: 0, ...DENY }, WORLD);
-const ALLOWED = make({ type: 5, subtype: 1, direction: 1, ruleSet: 3, origin: 1, matchType: 2 });
-const BY = ' BY CNP production/allow-frontend-to-backend egress (spec line 5) (default deny egress)';
+const FRONTEND = 'production/frontend-6f9c7d8b5-x2x4z';
+const ENDS = `${FRONTEND}:41822 (ID:18211) -> production/backend-0:8080 (ID:20455)`;
 
 describe('compact', () => {
-  test.each([
-    [
-      'forwarded',
-      FORWARDED,
-      'Mar  4 09:15:02.417: production/frontend-6f9c7d8b5c-x7k2p:41822 (ID:18211) -> production/backend-0:8080 (ID:20455) to-endpoint FORWARDED (TCP Flags: SYN)',
-    ],
-    [
-      'a reply keeps the opener on the left',
-      REPLY,
-      'Mar  4 09:15:02.417: production/frontend-6f9c7d8b5c-x7k2p:41822 (ID:18211) <- production/backend-0:8080 (ID:20455) to-endpoint FORWARDED (TCP Flags: SYN, ACK)',
-    ],
-    [
-      'a drop names the policy',
-      DROPPED,
-      `Mar  4 09:15:02.417: production/frontend-6f9c7d8b5c-x7k2p:41822 (ID:18211) <> 203.0.113.9:443 (world) Policy denied DROPPED (TCP Flags: SYN)${BY}`,
-    ],
-    [
-      'a denied verdict',
-      DENIED,
-      `Mar  4 09:15:02.417: production/frontend-6f9c7d8b5c-x7k2p:41822 (ID:18211) <> 203.0.113.9:443 (world) policy-verdict:none EGRESS DENIED (TCP Flags: SYN)${BY}`,
-    ],
-    [
-      'an allowed verdict',
-      ALLOWED,
-      'Mar  4 09:15:02.417: production/frontend-6f9c7d8b5c-x7k2p:41822 (ID:18211) -> production/backend-0:8080 (ID:20455) policy-verdict:L3-L4 EGRESS ALLOWED (TCP Flags: SYN)',
-    ],
-  ])('%s', (_, flow, line) => expect(compactFlow(flow, OPTIONS)).toBe(line));
-
-  test('with node, addresses, policy names', () => {
-    const line = compactFlow(ALLOWED, { ...OPTIONS, nodeName: true, translate: false, policyNames: true });
-    expect(line).toBe(
-      'Mar  4 09:15:02.417 [node1]: 10.244.1.7:41822 (ID:18211) -> 10.244.2.9:8080 (ID:20455) policy-verdict:L3-L4 EGRESS ALLOWED (TCP Flags: SYN) BY CNP production/allow-frontend-to-backend egress[0].toPorts[0] (spec line 9)',
+  test('a forwarded packet', () => {
+    expect(compactFlow(tcpFlow(), PLAIN)).toBe(
+      `Mar  4 09:15:02.417: ${ENDS} to-endpoint FORWARDED (TCP Flags: SYN)`,
     );
   });
 
-  test('IPv6 with a port has brackets, colours are ours only', () => {
-    const flow = make({ sourceIdentity: 0 }, { ...SYN, source: 'fd00::1', destination: 'fd00::2' });
-    flow.Summary = 'evil\x1b[2J\r';
-    expect(compactFlow(flow, OPTIONS)).toContain('[fd00::1]:41822 (unknown) -> [fd00::2]:8080 (ID:20455)');
-    expect(compactFlow(flow, OPTIONS)).toContain('(evil^[[2J\\r)');
-    expect(compactFlow(FORWARDED, { ...OPTIONS, color: true })).toContain('\x1b[32mFORWARDED\x1b[0m');
+  test('a reply swaps the sides, the node is named where asked', () => {
+    const reply = flowOf(
+      record(ipv4(6, tcpHeader(8080, 41_822, SYN_ACK), { from: [10, 244, 2, 9], to: [10, 244, 1, 5] }), {
+        ctState: CtState.CT_REPLY,
+        sourceIdentity: 20_455,
+        destinationIdentity: 18_211,
+      }),
+    );
+    expect(compactFlow(reply, { ...PLAIN, nodeName: true })).toBe(
+      `Mar  4 09:15:02.417 [node1]: ${ENDS.replace('->', '<-')} to-endpoint FORWARDED (TCP Flags: SYN, ACK)`,
+    );
+  });
+
+  test('a default deny names the isolating policy', () => {
+    const flow = tcpFlow({ type: EventType.EVENT_DROP, subtype: 133, ruleSet: 3 });
+    const line = compactFlow(flow, PLAIN);
+    expect(line).toContain(
+      ' Policy denied DROPPED (TCP Flags: SYN) BY CNP production/allow-frontend-to-backend egress ',
+    );
+    expect(line).toMatch(/line 2\b.*default deny/);
+  });
+
+  test('a deny rule is named with its path and line', () => {
+    const flow = tcpFlow({ type: EventType.EVENT_DROP, subtype: 181, ruleSet: 3, origin: 1 });
+    const line = compactFlow(flow, PLAIN);
+    expect(line).toContain('Policy denied by denylist DROPPED');
+    expect(line).toMatch(
+      / BY CNP production\/allow-frontend-to-backend egress\[0\]\.toPorts\[0\] .*line 7\b/,
+    );
+  });
+
+  test('a policy verdict', () => {
+    const type = EventType.EVENT_POLICY_VERDICT;
+    const flow = tcpFlow({
+      type,
+      subtype: PolicyVerdict.VERDICT_ALLOWED,
+      ruleSet: 3,
+      origin: 1,
+      matchType: 2,
+    });
+    expect(compactFlow(flow, PLAIN)).toContain(' policy-verdict:L3-L4 EGRESS ALLOWED (TCP Flags: SYN)');
+  });
+
+  test('addresses on request; the world by its name', () => {
+    const world = flowOf(
+      record(ipv4(6, tcpHeader(50_112, 443, 2), { to: [203, 0, 113, 9] }), { destinationIdentity: 2 }),
+    );
+    const line = compactFlow(world, { ...PLAIN, translate: false });
+    expect(line).toContain('10.244.1.5:50112 (ID:18211) -> 203.0.113.9:443 (world)');
+  });
+
+  test('nothing of a flow reaches the terminal as a control sequence', () => {
+    const flow = tcpFlow();
+    flow.source!.podName = '\x1b[2Jevil\r';
+    expect(compactFlow(flow, PLAIN)).toContain('production/^[[2Jevil\\r:41822');
   });
 });
 
 test('dict', () => {
-  expect(dictFlow(DROPPED, OPTIONS)).toBe(
-    `  TIMESTAMP: Mar  4 09:15:02.417
-     SOURCE: production/frontend-6f9c7d8b5c-x7k2p:41822
-DESTINATION: 203.0.113.9:443
-       TYPE: Policy denied
-    VERDICT: DROPPED
-    SUMMARY: TCP Flags: SYN
-     POLICY: CNP production/allow-frontend-to-backend egress (spec line 5) (default deny egress)`,
-  );
-});
-
-test('table', () => {
-  expect(tableFlow(FORWARDED, OPTIONS)).toEqual([
-    'Mar  4 09:15:02.417',
-    'production/frontend-6f9c7d8b5c-x7k2p:41822',
-    'production/backend-0:8080',
-    'to-endpoint',
-    'FORWARDED',
-    'TCP Flags: SYN',
+  expect(dictFlow(tcpFlow(), PLAIN).split('\n')).toEqual([
+    '  TIMESTAMP: Mar  4 09:15:02.417',
+    `     SOURCE: ${FRONTEND}:41822`,
+    'DESTINATION: production/backend-0:8080',
+    '       TYPE: to-endpoint',
+    '    VERDICT: FORWARDED',
+    '    SUMMARY: TCP Flags: SYN',
   ]);
 });
 
-test('json has the names of the API and survives a round trip', () => {
-  const response = GetFlowsResponse.fromPartial({
-    responseTypes: { $case: 'flow', value: DROPPED },
+test('table', () => {
+  const sides = [`${FRONTEND}:41822`, 'production/backend-0:8080'];
+  const rest = ['to-endpoint', 'FORWARDED', 'TCP Flags: SYN'];
+  expect(tableFlow(tcpFlow(), PLAIN)).toEqual(['Mar  4 09:15:02.417', ...sides, ...rest]);
+});
+
+test('json has the names of the interface, enum names, and nothing that is unset', () => {
+  const flow = tcpFlow();
+  const response = {
+    responseTypes: { $case: 'flow' as const, value: flow },
     nodeName: 'node1',
-    time: timestamp(TIME + 1n),
-  });
-  const text = jsonResponse(response);
-  const json = JSON.parse(text) as { flow: Record<string, unknown>; time: string };
-  expect(json.time).toBe('2026-03-04T09:15:02.417000001Z');
+    time: flow.time,
+  };
+  const json = JSON.parse(jsonResponse(response)) as {
+    flow: Record<string, unknown>;
+    time: string;
+    node_name: string;
+  };
+  expect(json.time).toBe('2026-03-04T09:15:02.417Z');
+  expect(json.node_name).toBe('node1');
   expect(json.flow).toMatchObject({
-    time: '2026-03-04T09:15:02.417Z',
-    verdict: 'DROPPED',
-    drop_reason_desc: 'POLICY_DENIED',
-    event_type: { type: 1, sub_type: 133 },
-    traffic_direction: 'EGRESS',
-    egress_denied_by: [
-      { name: 'allow-frontend-to-backend', namespace: 'production', kind: 'CiliumNetworkPolicy' },
-    ],
+    verdict: 'FORWARDED',
+    IP: { source: '10.244.1.5', destination: '10.244.2.9', ipVersion: 'IPv4' },
+    l4: { TCP: { source_port: 41_822, destination_port: 8080, flags: { SYN: true } } },
+    Type: 'L3_L4',
+    event_type: { type: 4 },
+    is_reply: false,
     Summary: 'TCP Flags: SYN',
   });
-  expect(json.flow).not.toHaveProperty('is_reply');
-  expect(GetFlowsResponse.fromJSON(JSON.parse(text))).toEqual(response);
+  expect(json.flow).not.toHaveProperty('l7');
+  expect(json.flow).not.toHaveProperty('drop_reason');
 });
 
-test('losses and nodes', () => {
-  const lost = LostEvent.fromPartial({
-    source: 3,
+test('lost events', () => {
+  const lost = {
+    source: LostEventSource.HUBBLE_RING_BUFFER,
     numEventsLost: 12n,
     cpu: 0,
-    first: timestamp(TIME),
-    last: timestamp(TIME),
-  });
-  expect(lostText(lost, OPTIONS)).toBe(
-    'EVENTS LOST: HUBBLE_RING_BUFFER CPU(0) 12 (first: Mar  4 09:15:02.417, last: Mar  4 09:15:02.417)',
-  );
-  const status = { stateChange: NodeState.NODE_UNAVAILABLE, nodeNames: ['a', 'b'], message: '' };
-  expect(nodeStatusText(status, false)).toBe('2 nodes are unavailable: a, b');
-  expect(nodeStatusText({ ...status, stateChange: NodeState.NODE_CONNECTED }, false)).toBeUndefined();
-  expect(nodeStatusText({ ...status, stateChange: NodeState.NODE_ERROR, message: 'x' }, false)).toBe(
-    'Error "x" on 2 nodes: a, b',
-  );
-  const many = Array.from({ length: 20 }, (_, i) => `node${i}`);
-  expect(nodeStatusText({ ...status, nodeNames: many }, false)).toMatch(/\(and \d+ more\)$/);
+    first: undefined,
+    last: undefined,
+  };
+  expect(lostText(lost, PLAIN)).toBe('EVENTS LOST: HUBBLE_RING_BUFFER CPU(0) 12');
 });
-
-test.each([
-  ['RFC3339', '2026-03-04T09:15:02Z'],
-  ['RFC3339Micro', '2026-03-04T09:15:02.417000Z'],
-  ['RFC3339Nano', '2026-03-04T09:15:02.417Z'],
-  ['RFC1123Z', 'Wed, 04 Mar 2026 09:15:02 +0000'],
-  ['YearMonthDay', '2026-03-04'],
-] as const)('time as %s', (format, text) => expect(formatTime(timestamp(TIME), format)).toBe(text));
