@@ -203,9 +203,10 @@ int cmd_container_exec(int argc, char **argv)
 	/* A child of the program that lives on must not keep our starter's pipe open. */
 	fcntl(4, F_SETFD, FD_CLOEXEC);
 	bool tty = spec_flag(&spec, "tty"), input = spec_flag(&spec, "stdin");
-	int pod = pidfd_of(spec_number(&spec, "pid", 0));
+	int pod = pidfd_of(spec_number(&spec, "pid", 0)), root = root_of(spec_number(&spec, "pid", 0));
 	join_cgroup(spec_need(&spec, "cgroup"));
 	enter_ns(pod, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID, "the container");
+	enter_root(root, "the container");
 	close(pod);
 	sigemptyset(&mask);
 	sigaddset(&mask, SIGCHLD);

@@ -191,15 +191,18 @@ void collect_volumes(const struct spec *spec, struct volumes *into)
 	struct strings records = { 0 };
 	int machine = ns_of(getpid(), "mnt");
 	int node = pidfd_of(spec_number(spec, "node_pid", 0));
+	int machine_root = root_of(getpid()), node_root = root_of(spec_number(spec, "node_pid", 0));
 	spec_all(spec, "mount", &records);
 	for (size_t i = 0; i < records.count; i++)
 		collect_one(strdup(records.at[i]), "machine", into);
 	enter_ns(node, CLONE_NEWNS, "the node");
+	enter_root(node_root, "the node");
 	for (size_t i = 0; i < records.count; i++)
 		collect_one(strdup(records.at[i]), "node", into);
 	if (spec_flag(spec, "node_sys"))
 		collect_one(strdup("node\trw\tslave\tany\t/sys\t\t/sys"), "node", into);
 	enter_ns(machine, CLONE_NEWNS, "the machine");
+	enter_root(machine_root, "the machine");
 	close(machine);
 	close(node);
 	/* Outer targets first, so that an inner one is not hidden. */

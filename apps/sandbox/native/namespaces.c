@@ -225,7 +225,7 @@ int cmd_pod_create(int argc, char **argv)
 	spec_read(&spec, 0);
 	spec_all(&spec, "sysctl", &settings);
 	long node = spec_number(&spec, "node_pid", 0);
-	int node_fd = pidfd_of(node);
+	int node_fd = pidfd_of(node), node_root = root_of(node);
 	join_cgroup(spec_need(&spec, "cgroup"));
 	if (spec_flag(&spec, "host_network")) {
 		enter_ns(node_fd, CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC, "the node");
@@ -246,6 +246,7 @@ int cmd_pod_create(int argc, char **argv)
 	prctl(PR_SET_NAME, "pause");
 	/* Out of the machine's mount namespace: /proc/1/root of the pod leads to the node at most. */
 	enter_ns(node_fd, CLONE_NEWNS, "the node");
+	enter_root(node_root, "the node");
 	hold(ready);
 	return 0;
 }
@@ -254,9 +255,11 @@ int cmd_node_exec(int argc, char **argv)
 {
 	if (argc < 3)
 		die("node-exec: PID CGROUP PROGRAM is needed");
-	int fd = pidfd_of(strtol(argv[0], NULL, 10));
+	long pid = strtol(argv[0], NULL, 10);
+	int fd = pidfd_of(pid), root = root_of(pid);
 	join_cgroup(argv[1]);
 	enter_ns(fd, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS, "the node");
+	enter_root(root, "the node");
 	signal(SIGPIPE, SIG_DFL);
 	execvp(argv[2], argv + 2);
 	die_errno("start %s", argv[2]);

@@ -48,6 +48,8 @@ void detach_stdio(void);
 int pidfd_of(long pid);
 int ns_of(long pid, const char *kind);
 void enter_ns(int fd, int kind, const char *what);
+int root_of(long pid);
+void enter_root(int fd, const char *what);
 
 /* namespaces.c */
 void prepare_netns_dir(void);

@@ -207,3 +207,25 @@ void enter_ns(int fd, int kind, const char *what)
 	if (setns(fd, kind) < 0)
 		die_errno("enter namespaces of %s", what);
 }
+
+/* The root directory of a process, to be taken before entering its mount namespace. */
+int root_of(long pid)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%ld/root", pid);
+	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		die_errno("open %s", path);
+	return fd;
+}
+
+/*
+ * Entering a mount namespace leads to the root of the whole namespace. Where we live in a changed root (a machine image
+ * on another machine), that is not the root of the process whose namespace it is.
+ */
+void enter_root(int fd, const char *what)
+{
+	if (fchdir(fd) < 0 || chroot(".") < 0)
+		die_errno("enter the root of %s", what);
+	close(fd);
+}
