@@ -2,9 +2,11 @@
 // gRPC servers: services by handlers of our own shape, health, reflection, unix and TCP addresses, an orderly end.
 import { rmSync } from 'node:fs';
 import {
+  logVerbosity,
   Metadata,
   Server,
   ServerCredentials,
+  setLogVerbosity,
   status,
   type handleServerStreamingCall,
   type handleUnaryCall,
@@ -80,6 +82,9 @@ export interface RpcServerOptions {
 }
 
 const GRACE_MS = 500;
+
+// What fails is thrown and logged by us; plain lines between JSON ones would break readers.
+if (process.env['GRPC_VERBOSITY'] === undefined) setLogVerbosity(logVerbosity.NONE);
 
 export class RpcServer implements Stoppable {
   readonly #server: Server;
