@@ -3,9 +3,9 @@
 // connection per request (crr). Each side enters a network namespace first and pins itself to one CPU, so that a
 // transaction shows what it costs in all and no wake-up crosses CPUs.
 //
-//   tcpb server|rr|crr NETNS ADDRESS PORT CPU [COUNT]
+//   tcpb server|rr|crr NETNS ADDRESS PORT CPU [COUNT [RATE]]
 //
-// The server prints "ready" once it listens. A client prints {"rate": per second, "p50": us, "p99": us}.
+// With RATE a client begins that many transactions a second instead of one after the other. The server prints "ready" once it listens. A client prints {"rate": per second, "p50": us, "p99": us}.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -175,7 +175,15 @@ static int compare(const void *left, const void *right)
 	return (difference > 0) - (difference < 0);
 }
 
-static void measure(const struct target *target, int connection_each, long count)
+static void wait_until(double moment)
+{
+	double left = moment - now();
+
+	if (left > 0)
+		usleep((useconds_t)(left * 1e6));
+}
+
+static void measure(const struct target *target, int connection_each, long count, long rate)
 {
 	double *times = calloc((size_t)count, sizeof(*times));
 	int fd = connection_each ? -1 : open_connection(target);
@@ -193,6 +201,8 @@ static void measure(const struct target *target, int connection_each, long count
 	}
 	begin = now();
 	for (long i = 0; i < count; i++) {
+		if (rate > 0)
+			wait_until(begin + (double)i / (double)rate);
 		double start = now();
 		if (fd >= 0)
 			exchange(fd);
@@ -210,10 +220,10 @@ static void measure(const struct target *target, int connection_each, long count
 int main(int argc, char **argv)
 {
 	struct target target;
-	long count = argc > 6 ? atol(argv[6]) : 1000;
+	long count = argc > 6 ? atol(argv[6]) : 1000, rate = argc > 7 ? atol(argv[7]) : 0;
 
 	if (argc < 6 || count < 1) {
-		fprintf(stderr, "usage: tcpb server|rr|crr NETNS ADDRESS PORT CPU [COUNT]\n");
+		fprintf(stderr, "usage: tcpb server|rr|crr NETNS ADDRESS PORT CPU [COUNT [RATE]]\n");
 		return 2;
 	}
 	// A bench that is killed leaves no server behind.
@@ -224,6 +234,6 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "server") == 0)
 		serve(&target);
 	else
-		measure(&target, strcmp(argv[1], "crr") == 0, count);
+		measure(&target, strcmp(argv[1], "crr") == 0, count, rate);
 	return 0;
 }

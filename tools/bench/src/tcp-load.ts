@@ -35,13 +35,19 @@ export async function startServer(netns: string, address: string, port: number):
   return { stop: () => void child.kill('SIGKILL') };
 }
 
-/** One measured run of the client, on the server's CPU. @throws where the server does not answer within 5 s */
+/**
+ * One measured run of the client, on the server's CPU.
+ * @param rate transactions begun per second; without it one follows the other
+ * @throws where the server does not answer within 5 s
+ */
 export async function measureLoad(
   kind: LoadKind,
   netns: string,
   target: { readonly address: string; readonly port: number },
   count: number,
+  rate = 0,
 ): Promise<LoadResult> {
-  const { stdout } = await run(TOOL, [kind, netns, target.address, String(target.port), '0', String(count)]);
+  const place = [netns, target.address, String(target.port), '0'];
+  const { stdout } = await run(TOOL, [kind, ...place, String(count), String(rate)]);
   return JSON.parse(stdout) as LoadResult;
 }
