@@ -6,9 +6,14 @@ export class RuntimeMemory {
   readonly #epoch: BigUint64Array;
   readonly #audit: Uint32Array;
 
-  constructor(memory: ArrayBuffer) {
+  /**
+   * A map made anew starts at the clock's milliseconds, not at 0: connections and decisions that are still pinned carry
+   * marks of older epochs, and a mark that came up again would let them pass unasked.
+   */
+  constructor(memory: ArrayBuffer, freshEpoch = BigInt(Date.now())) {
     this.#epoch = new BigUint64Array(memory, RuntimeConfigOffsets.policyEpoch, 1);
     this.#audit = new Uint32Array(memory, RuntimeConfigOffsets.auditMode, 1);
+    Atomics.compareExchange(this.#epoch, 0, 0n, freshEpoch);
   }
 
   get epoch(): bigint {
