@@ -7,10 +7,16 @@ import { errorMessage } from '@cilium-ts/base';
 import { cidrLabels, formatLabel } from '@cilium-ts/identity';
 import { gatewayOf } from '@cilium-ts/node-plan';
 import type { PolicySource } from '@cilium-ts/policy';
-import { METRICS_CONTENT_TYPE, startTracing } from '@cilium-ts/telemetry';
+import {
+  healthAnswer,
+  metricsAnswer,
+  parseListenAddress,
+  serveText,
+  startTracing,
+} from '@cilium-ts/telemetry';
 import { apiRoutes } from './api/routes.ts';
 import { monitorStream } from './monitor/monitor-stream.ts';
-import { parseListenAddress, serveApi, serveText } from './api/server.ts';
+import { serveApi } from './api/server.ts';
 import type { ApiServices } from './api/services.ts';
 import type { AgentConfig } from './config.ts';
 import { ConntrackGc } from './datapath/conntrack-gc.ts';
@@ -317,11 +323,8 @@ async function serve(base: Foundation, services: ApiServices, parts: Parts): Pro
   const streams = { '/v1/monitor': monitorStream((listener) => parts.monitor.subscribe(listener), decide) };
   const socket = join(config.text('state-dir'), 'cilium.sock');
   lifecycle.add(await serveApi(socket, apiRoutes(services), streams, logger));
-  const address = parseListenAddress(config.text('prometheus-serve-addr'));
-  if (address) {
-    const text = async () => ({ status: 200, type: METRICS_CONTENT_TYPE, body: await metrics.text() });
-    lifecycle.add(await serveText(address, text));
-  }
+  const address = parseListenAddress('prometheus-serve-addr', config.text('prometheus-serve-addr'));
+  if (address) lifecycle.add(await serveText(address, () => metricsAnswer(metrics)));
 }
 
 /** Flows of this node. Without them packets still pass, so a taken port is an error in the log, not the end. */
@@ -343,7 +346,7 @@ async function observe(base: Foundation, parts: Parts): Promise<void> {
       devices.get(ifindex) ??
       '',
   });
-  const metricsAddress = parseListenAddress(config.text('hubble-metrics-server'));
+  const metricsAddress = parseListenAddress('hubble-metrics-server', config.text('hubble-metrics-server'));
   try {
     const hubble = await startHubble({
       source: monitor,
@@ -360,8 +363,7 @@ async function observe(base: Foundation, parts: Parts): Promise<void> {
     parts.hubble.current = lifecycle.add(hubble);
     const { metrics } = hubble;
     if (!metrics || !metricsAddress) return;
-    const text = async () => ({ status: 200, type: METRICS_CONTENT_TYPE, body: await metrics.text() });
-    lifecycle.add(await serveText(metricsAddress, text));
+    lifecycle.add(await serveText(metricsAddress, () => metricsAnswer(metrics)));
   } catch (error) {
     logger.error({ error: errorMessage(error) }, 'hubble is not available');
   }
@@ -373,12 +375,7 @@ async function serveHealth(
 ): Promise<void> {
   const port = base.config.number('agent-health-port');
   if (port === 0) return;
-  const health = () =>
-    Promise.resolve({
-      status: ready() ? 200 : 503,
-      type: 'text/plain',
-      body: ready() ? 'ok\n' : 'starting\n',
-    });
+  const health = () => healthAnswer(ready() ? undefined : 'starting');
   base.lifecycle.add(await serveText({ host: '127.0.0.1', port }, health));
 }
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import { createServer } from 'node:http';
 import { hostname } from 'node:os';
 import { Lifecycle, type Stoppable } from '@cilium-ts/base';
 import { ObserverDefinition } from '@cilium-ts/proto';
 import { addHealth, addReflection, RPC_STATUS, RpcError, RpcServer } from '@cilium-ts/rpc';
 import {
   createMetrics,
-  METRICS_CONTENT_TYPE,
+  metricsAnswer,
+  parseListenAddress,
+  serveText,
   type ComponentLogger,
   type Metrics,
 } from '@cilium-ts/telemetry';
@@ -95,26 +96,12 @@ function registerMetrics(metrics: Metrics, pool: PeerPool): void {
   });
 }
 
-async function serveMetrics(address: string, pool: PeerPool): Promise<Stoppable> {
-  const metrics = createMetrics();
+async function serveMetrics(text: string, pool: PeerPool): Promise<Stoppable> {
+  const address = parseListenAddress('metrics-listen-address', text);
+  const life = new Lifecycle();
+  if (!address) return life;
+  const metrics = life.add(createMetrics());
   registerMetrics(metrics, pool);
-  const server = createServer((_request, response) => {
-    metrics.text().then(
-      (text) => response.writeHead(200, { 'content-type': METRICS_CONTENT_TYPE }).end(text),
-      () => response.writeHead(500).end(),
-    );
-  });
-  const colon = address.lastIndexOf(':');
-  const host = address.slice(0, colon) || '::';
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ host, port: Number(address.slice(colon + 1)) }, resolve);
-  });
-  return {
-    async stop() {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-      await metrics.stop();
-    },
-  };
+  life.add(await serveText(address, () => metricsAnswer(metrics)));
+  return life;
 }

@@ -2,7 +2,13 @@
 import { AppError } from '@cilium-ts/base';
 import { parseCommandLine, readConfigDirectory } from '@cilium-ts/config';
 import { labelFilter, type LabelFilter } from '@cilium-ts/identity';
-import { isLogLevel, LOG_LEVELS, type LogLevel } from '@cilium-ts/telemetry';
+import {
+  isLogLevel,
+  LOG_LEVELS,
+  parseListenAddress,
+  type ListenAddress,
+  type LogLevel,
+} from '@cilium-ts/telemetry';
 
 export interface OperatorConfig {
   readonly cluster: string;
@@ -14,8 +20,8 @@ export interface OperatorConfig {
   /** Milliseconds between two looks for unused identities, and how long one must be unused before it goes. */
   readonly identityGcIntervalMs: number;
   readonly identityHeartbeatTimeoutMs: number;
-  /** `HOST:PORT` or `:PORT` of health and metrics. */
-  readonly apiAddress: string;
+  /** Of health and metrics; undefined for none. */
+  readonly apiAddress: ListenAddress | undefined;
 }
 
 const DURATION = /^(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?$/;
@@ -40,7 +46,7 @@ export function operatorConfig(
       'identity-heartbeat-timeout',
       values['identity-heartbeat-timeout'] ?? '30m',
     ),
-    apiAddress: values['operator-api-serve-addr'] ?? ':9234',
+    apiAddress: parseListenAddress('operator-api-serve-addr', values['operator-api-serve-addr'] ?? ':9234'),
   };
 }
 

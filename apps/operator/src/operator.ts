@@ -11,9 +11,8 @@ import {
   type Namespace,
   type Pod,
 } from '@cilium-ts/kube';
-import { createMetrics, startTracing, type ComponentLogger } from '@cilium-ts/telemetry';
+import { createMetrics, serveHealth, startTracing, type ComponentLogger } from '@cilium-ts/telemetry';
 import { ENDPOINTS, GarbageCollector } from './garbage.ts';
-import { serveHealth } from './health.ts';
 import { IdentityAllocator, IDENTITIES } from './identity-allocator.ts';
 import type { OperatorConfig } from './operator-config.ts';
 
@@ -82,7 +81,9 @@ export async function runOperator(config: OperatorConfig, log: ComponentLogger):
   metrics.observe('cilium_operator_identities', 'Number of security identities', 'gauge', (report) =>
     report(identities.store.list().length),
   );
-  life.add(await serveHealth(config.apiAddress, () => pods.hasSynced && identities.hasSynced, metrics));
+  const waiting = (): boolean => !pods.hasSynced || !identities.hasSynced;
+  const health = (): string | undefined => (waiting() ? 'waiting for the Kubernetes API' : undefined);
+  if (config.apiAddress) life.add(await serveHealth(config.apiAddress, health, metrics));
   elector.start();
   return life;
 }

@@ -2,7 +2,13 @@
 import { AppError } from '@cilium-ts/base';
 import { parseCommandLine, readConfigDirectory } from '@cilium-ts/config';
 import type { EnforcementMode } from '@cilium-ts/policy';
-import { isLogLevel, LOG_LEVELS, type LogLevel } from '@cilium-ts/telemetry';
+import {
+  isLogLevel,
+  LOG_LEVELS,
+  parseListenAddress,
+  type ListenAddress,
+  type LogLevel,
+} from '@cilium-ts/telemetry';
 
 export interface CompilerConfig {
   readonly cluster: string;
@@ -15,8 +21,8 @@ export interface CompilerConfig {
   readonly natsService: string;
   /** `host:port`, several by commas; overrides the Service. */
   readonly natsUrl: string | undefined;
-  /** `HOST:PORT` or `:PORT`. */
-  readonly healthAddress: string;
+  /** Undefined for none. */
+  readonly healthAddress: ListenAddress | undefined;
   readonly grpcAddress: string;
   readonly kubeConfig: string | undefined;
 }
@@ -45,7 +51,10 @@ export function compilerConfig(
     mode,
     natsService,
     natsUrl: values['nats-url'] || undefined,
-    healthAddress: values['policy-compiler-health-address'] ?? ':9235',
+    healthAddress: parseListenAddress(
+      'policy-compiler-health-address',
+      values['policy-compiler-health-address'] ?? ':9235',
+    ),
     grpcAddress: values['policy-compiler-grpc-address'] ?? '[::]:4246',
     kubeConfig: values['k8s-kubeconfig-path'] || undefined,
   };

@@ -2,11 +2,10 @@
 import { hostname } from 'node:os';
 import { Lifecycle, errorMessage, systemClock } from '@cilium-ts/base';
 import { KubeClient, LeaderElector, loadKubeConfig } from '@cilium-ts/kube';
-import { createLogger, createMetrics, startTracing } from '@cilium-ts/telemetry';
+import { createLogger, createMetrics, serveHealth, startTracing } from '@cilium-ts/telemetry';
 import { Compiler } from './compiler.ts';
 import { compilerConfig } from './compiler-config.ts';
 import { registerMetrics } from './compiler-metrics.ts';
-import { HealthServer } from './health-server.ts';
 import { PolicyService } from './policy-service.ts';
 
 async function main(): Promise<void> {
@@ -22,8 +21,8 @@ async function main(): Promise<void> {
   );
   const metrics = life.add(createMetrics());
   registerMetrics(metrics, compiler);
-  const health = new HealthServer(() => (compiler.ready ? undefined : 'inputs not listed yet'), metrics);
-  life.add(await health.start(config.healthAddress));
+  const health = (): string | undefined => (compiler.ready ? undefined : 'inputs not listed yet');
+  if (config.healthAddress) life.add(await serveHealth(config.healthAddress, health, metrics));
   life.add(await new PolicyService(compiler).start(config.grpcAddress));
   life.add(
     new LeaderElector({

@@ -27,3 +27,12 @@ export {
   type Span,
   type TracingOptions,
 } from './tracing.ts';
+export {
+  healthAnswer,
+  metricsAnswer,
+  parseListenAddress,
+  serveHealth,
+  serveText,
+  type ListenAddress,
+  type TextAnswer,
+} from './text-server.ts';

@@ -139,36 +139,3 @@ function openApi(routes: readonly Route[]): object {
   }
   return { openapi: '3.1.0', info: { title: 'Cilium agent', version: '1' }, paths };
 }
-
-/** `GET /healthz` on 127.0.0.1 and texts on other addresses, without the weight of a second fastify. */
-export async function serveText(
-  address: { readonly host: string; readonly port: number },
-  read: (path: string) => Promise<{ status: number; type: string; body: string }>,
-): Promise<ApiServer> {
-  const { createServer } = await import('node:http');
-  const server = createServer((request, response) => {
-    read(request.url ?? '/').then(
-      ({ status, type, body }) => response.writeHead(status, { 'content-type': type }).end(body),
-      (error: unknown) => response.writeHead(500).end(errorMessage(error)),
-    );
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(address, resolve);
-  });
-  return {
-    stop: () =>
-      new Promise((resolve) => {
-        server.closeAllConnections();
-        server.close(() => resolve());
-      }),
-  };
-}
-
-/** `:9962`, `127.0.0.1:9962`, `[::1]:9962`. Undefined where empty. */
-export function parseListenAddress(text: string): { host: string; port: number } | undefined {
-  if (text === '') return undefined;
-  const colon = text.lastIndexOf(':');
-  const host = text.slice(0, colon).replace(/^\[|\]$/g, '');
-  return { host: host === '' ? '::' : host, port: Number(text.slice(colon + 1)) };
-}
