@@ -18,6 +18,9 @@ export const depConstraints = [
     sourceTag: 'floor:tool',
     onlyDependOnLibsWithTags: ['floor:core', 'floor:abi', 'floor:domain', 'floor:io', 'floor:tool'],
   },
+  // The specification of policy and what it judges share no code.
+  { sourceTag: 'judge:policy', notDependOnLibsWithTags: ['judged:policy'] },
+  { sourceTag: 'judged:policy', notDependOnLibsWithTags: ['judge:policy'] },
   { sourceTag: 'runs:any', onlyDependOnLibsWithTags: ['runs:any'] },
 ];
 
@@ -65,7 +68,7 @@ export default tseslint.config(
   },
   {
     files: [
-      'libs/{policy,identity,loadbalancer,flow,node-plan,base,net,tables,abi,crd,agent-api}/src/**/*.ts',
+      'libs/{policy,policy-oracle,identity,loadbalancer,flow,node-plan,base,net,tables,abi,crd,agent-api}/src/**/*.ts',
     ],
     ignores: testFiles,
     rules: {
@@ -83,7 +86,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['libs/{policy,identity,loadbalancer,flow,node-plan}/src/**/*.ts'],
+    files: ['libs/{policy,policy-oracle,identity,loadbalancer,flow,node-plan}/src/**/*.ts'],
     ignores: testFiles,
     rules: {
       'no-restricted-globals': ['error', 'setTimeout', 'setInterval', 'process', 'console', 'fetch'],
