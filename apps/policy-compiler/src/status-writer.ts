@@ -6,8 +6,15 @@ import {
   CILIUM_NETWORK_POLICIES,
   type KubeClient,
   type KubeObject,
+  type ResourceRef,
 } from '@cilium-ts/kube';
-import { formatProblems, policyKey, type PolicyName, type PolicyObjectState } from '@cilium-ts/policy';
+import {
+  formatProblems,
+  policyKey,
+  type PolicyKind,
+  type PolicyName,
+  type PolicyObjectState,
+} from '@cilium-ts/policy';
 
 /** How far the nodes are with an object. */
 export interface Progress {
@@ -82,10 +89,11 @@ export function mergeConditions(
   return [...present.filter(({ type }) => !wanted.some((condition) => condition.type === type)), ...merged];
 }
 
-const RESOURCES = {
+/** Kinds whose status is ours to write. */
+const RESOURCES: Partial<Record<PolicyKind, ResourceRef<KubeObject>>> = {
   CiliumNetworkPolicy: CILIUM_NETWORK_POLICIES,
   CiliumClusterwideNetworkPolicy: CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
-} as const;
+};
 
 export interface StatusSource {
   states(): Iterable<PolicyObjectState>;
@@ -148,7 +156,8 @@ export class StatusWriter {
   async #writeOne(state: PolicyObjectState): Promise<boolean> {
     const { id } = state;
     const object = this.#source.object(id);
-    if (id.kind === 'NetworkPolicy' || !object) return true;
+    const resource = RESOURCES[id.kind];
+    if (!resource || !object) return true;
     const key = policyKey(id);
     const written = this.#written.get(key);
     const shown = (object as { status?: { conditions?: Condition[] } }).status?.conditions ?? [];
@@ -163,7 +172,7 @@ export class StatusWriter {
     try {
       const target = { name: id.name, namespace: id.namespace };
       const body = { status: { conditions } };
-      await this.#client.patch(RESOURCES[id.kind], target, 'merge', body, { subresource: 'status' });
+      await this.#client.patch(resource, target, 'merge', body, { subresource: 'status' });
       this.#written.set(key, { uid: state.uid, conditions });
       return true;
     } catch (error) {

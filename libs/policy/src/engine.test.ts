@@ -33,8 +33,8 @@ type Ask = [direction: Direction, identity: number, port: number, pod?: string];
 
 function ask(engine: PolicyEngine, subject: number, ...question: Ask): RuleSetEntry | undefined {
   const [direction, identity, port, pod] = question;
-  const ruleSet = engine.ruleSet(ruleSetIdOf(engine.subject(subject)!, pod))!;
-  return lookup(ruleSet, { direction, identity, protocol: 6, port });
+  const state = engine.mapState(ruleSetIdOf(engine.subject(subject)!, pod))!;
+  return lookup(state.entries(), { direction, identity, protocol: 6, port });
 }
 
 const allowFrontend = parsed(

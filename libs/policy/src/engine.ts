@@ -2,6 +2,7 @@
 import {
   CIDR_IDENTITY_MIN,
   IDENTITY_HEALTH,
+  IDENTITY_HOST,
   IDENTITY_INIT,
   IDENTITY_WORLD_IPV4,
   IDENTITY_WORLD_IPV6,
@@ -12,9 +13,18 @@ import {
 } from '@cilium-ts/identity';
 import { Expansion, type CidrGroupInput, type ServiceInput } from './expansion.ts';
 import { NamedPorts, type PodPorts } from './named-ports.ts';
-import { peerSelectors, resolveRuleSet, type EnforcementMode, type ResolveWorld } from './resolve.ts';
+import { MapState } from './map-state.ts';
+import {
+  peerSelectors,
+  resolveRuleSet,
+  type EnforcementMode,
+  type OwnedItem,
+  type ResolveWorld,
+} from './resolve.ts';
 import { policyKey, type ParsedPolicy, type PolicyName, type Rule, type RuleItem } from './rule.ts';
 import type { CidrIdentity, Direction, RuleSet, Subject } from './rule-set.ts';
+import { indexLabels, matcherOf, type IndexedLabels, type Matcher } from './matcher.ts';
+import type { LabelSelector } from './selector.ts';
 import { SelectorCache } from './selector-cache.ts';
 
 export interface EngineOptions {
@@ -42,12 +52,10 @@ export interface EngineState {
 
 interface SubjectState {
   readonly subject: Subject;
-  /** Keys of peer selectors that its rule sets depend on. */
-  readonly uses: ReadonlySet<string>;
   readonly usesNamedPorts: boolean;
 }
 
-/** Reserved identities that endpoints can have, and so need rule sets. */
+/** Reserved identities that endpoints can have, and so need rule sets; the host's differ by node. */
 const RESERVED_SUBJECTS: readonly number[] = [IDENTITY_HEALTH, IDENTITY_INIT];
 
 /**
@@ -64,6 +72,8 @@ export class PolicyEngine {
   readonly #ruleSets = new Map<string, { ruleSet: RuleSet; users: number }>();
   readonly #dirty = new Set<number>();
   readonly #removed = new Set<number>();
+  readonly #nodes = new Map<string, IndexedLabels>();
+  readonly #nodeMatchers = new WeakMap<LabelSelector, Matcher>();
   readonly #cidrs = new Map<string, number>();
   /** Numbers given to prefixes by an earlier run, so that a restart changes nothing. */
   readonly #remembered = new Map<string, number>();
@@ -110,16 +120,24 @@ export class PolicyEngine {
     this.#cidrsStale = true;
   }
 
+  /** Rule sets speak of selectors: a new identity is a new subject, and changes nobody else's. */
   upsertIdentity(id: number, labels: readonly Label[]): void {
     this.#removed.delete(id);
-    this.#touchSelectors(this.#cache.update(id, labels));
+    this.#cache.update(id, labels);
     if (identityScope(id) === 'cluster') this.#dirty.add(id);
   }
 
   deleteIdentity(id: number): void {
-    this.#touchSelectors(this.#cache.update(id, undefined));
+    this.#cache.update(id, undefined);
     this.#dirty.delete(id);
     if (this.#subjects.has(id)) this.#removed.add(id);
+  }
+
+  /** A node that enforces policy on its own traffic; labels undefined: it is gone. */
+  updateNode(name: string, labels: readonly Label[] | undefined): void {
+    if (labels) this.#nodes.set(name, indexLabels(labels));
+    else this.#nodes.delete(name);
+    this.#dirty.add(IDENTITY_HOST);
   }
 
   /** A pod's identity and named ports; `key` is `namespace/name`. */
@@ -147,16 +165,27 @@ export class PolicyEngine {
     if (this.#expansion.deleteGroup(name)) this.#touchExpanding('cidr-group');
   }
 
-  /** The rules that select an identity, for explain and listings. */
-  rulesOf(identity: number): { policy: ParsedPolicy; rule: Rule }[] {
+  /** The rules that select an identity (or, for the host's, the node), for explain and listings. */
+  rulesOf(identity: number, node?: string): { policy: ParsedPolicy; rule: Rule }[] {
+    const selected = identity === IDENTITY_HOST ? this.#nodeTest(node) : this.#endpointTest(identity);
     const found: { policy: ParsedPolicy; rule: Rule }[] = [];
-    for (const policy of this.#policies.values()) {
-      for (const rule of policy.rules) {
-        if (rule.subject !== 'node' && this.#cache.select(rule.subject).has(identity))
-          found.push({ policy, rule });
-      }
-    }
+    for (const policy of this.#policies.values())
+      for (const rule of policy.rules) if (selected(rule)) found.push({ policy, rule });
     return found;
+  }
+
+  #endpointTest(identity: number): (rule: Rule) => boolean {
+    return (rule) => rule.on === 'endpoints' && this.#cache.select(rule.subject).has(identity);
+  }
+
+  #nodeTest(node: string | undefined): (rule: Rule) => boolean {
+    const labels = node === undefined ? undefined : this.#nodes.get(node);
+    return ({ on, subject }) => {
+      if (on !== 'nodes' || !labels) return false;
+      let matches = this.#nodeMatchers.get(subject);
+      if (!matches) this.#nodeMatchers.set(subject, (matches = matcherOf(subject)));
+      return matches(labels);
+    };
   }
 
   subject(identity: number): Subject | undefined {
@@ -167,9 +196,19 @@ export class PolicyEngine {
     return this.#ruleSets.get(id)?.ruleSet;
   }
 
-  /** Where the compile of one identity looks things up; also what the oracle and explain need. */
+  /** Where the compile of one identity looks things up; also what explain needs. */
   world(identity: number, pod?: string): ResolveWorld {
-    return this.#world(identity, pod, new Set(), { namedPorts: false });
+    return this.#world(identity, pod, { namedPorts: false });
+  }
+
+  select(selector: LabelSelector): ReadonlySet<number> {
+    return this.#cache.select(selector);
+  }
+
+  /** What a node that knows all identities makes of a rule set. */
+  mapState(id: string): MapState | undefined {
+    const ruleSet = this.ruleSet(id);
+    return ruleSet && new MapState(ruleSet, (selector) => this.#cache.select(selector));
   }
 
   state(): EngineState {
@@ -202,27 +241,30 @@ export class PolicyEngine {
   }
 
   #resolve(identity: number, fresh: RuleSet[]): Subject {
-    const items = this.rulesOf(identity).flatMap(({ rule }) => rule.items);
-    const uses = new Set<string>();
     const noted = { namedPorts: false };
     const compile = (pod: string | undefined): string => {
-      const ruleSet = resolveRuleSet(identity, items, this.#world(identity, pod, uses, noted));
-      return this.#hold(ruleSet, fresh);
+      const items = ownedItems(this.rulesOf(identity, pod));
+      return this.#hold(resolveRuleSet(identity, items, this.#world(identity, pod, noted)), fresh);
     };
     const common = compile(undefined);
+    const special = this.#special(identity, noted.namedPorts);
     const pods: Record<string, string> = {};
-    if (noted.namedPorts) {
-      for (const pod of this.#ports.divergingPods(identity)) {
-        const own = compile(pod);
-        if (own !== common) pods[pod] = own;
-      }
+    for (const pod of special) {
+      const own = compile(pod);
+      if (own !== common) pods[pod] = own;
     }
     const subject: Subject =
       Object.keys(pods).length === 0 ? { identity, ruleSet: common } : { identity, ruleSet: common, pods };
     for (const id of ruleSetIds(subject)) this.#ruleSets.get(id)!.users++;
     this.#release(identity);
-    this.#subjects.set(identity, { subject, uses, usesNamedPorts: noted.namedPorts });
+    this.#subjects.set(identity, { subject, usesNamedPorts: noted.namedPorts });
     return subject;
+  }
+
+  /** Pods, or for the host nodes, whose rule set may differ from that of the others with their identity. */
+  #special(identity: number, usesNamedPorts: boolean): string[] {
+    if (identity === IDENTITY_HOST) return [...this.#nodes.keys()].sort();
+    return usesNamedPorts ? this.#ports.divergingPods(identity) : [];
   }
 
   /** Registers a rule set (not yet counted as used) unless an equal one is there. */
@@ -248,19 +290,10 @@ export class PolicyEngine {
     this.#subjects.delete(identity);
   }
 
-  #world(
-    identity: number,
-    pod: string | undefined,
-    uses: Set<string>,
-    noted: { namedPorts: boolean },
-  ): ResolveWorld {
+  #world(identity: number, pod: string | undefined, noted: { namedPorts: boolean }): ResolveWorld {
     return {
       mode: this.#options.mode,
       allowLocalhost: this.#options.allowLocalhost,
-      select: (selector) => {
-        uses.add(this.#cache.key(selector));
-        return this.#cache.select(selector);
-      },
       expand: (peer) => this.#expansion.expand(peer),
       namedPorts: (direction: Direction, name, protocol) => {
         noted.namedPorts = true;
@@ -272,19 +305,14 @@ export class PolicyEngine {
   }
 
   #touchSubjectsOf(policy: ParsedPolicy): void {
-    for (const { subject } of policy.rules) {
-      if (subject === 'node') continue;
-      for (const id of this.#cache.select(subject)) if (this.#isSubject(id)) this.#dirty.add(id);
+    for (const { on, subject } of policy.rules) {
+      if (on === 'nodes') this.#dirty.add(IDENTITY_HOST);
+      else for (const id of this.#cache.select(subject)) if (this.#isSubject(id)) this.#dirty.add(id);
     }
   }
 
   #isSubject(id: number): boolean {
     return identityScope(id) === 'cluster' || RESERVED_SUBJECTS.includes(id);
-  }
-
-  #touchSelectors(keys: readonly string[]): void {
-    if (keys.length === 0) return;
-    for (const [id, { uses }] of this.#subjects) if (keys.some((key) => uses.has(key))) this.#dirty.add(id);
   }
 
   #touchPorts(changed: boolean): void {
@@ -322,7 +350,7 @@ export class PolicyEngine {
       if (wanted.has(prefix)) continue;
       this.#cidrs.delete(prefix);
       removed.push(prefix);
-      if (identity >= CIDR_IDENTITY_MIN) this.#touchSelectors(this.#cache.update(identity, undefined));
+      if (identity >= CIDR_IDENTITY_MIN) this.#cache.update(identity, undefined);
     }
     const added: CidrIdentity[] = [];
     for (const prefix of wanted) {
@@ -330,8 +358,7 @@ export class PolicyEngine {
       const identity = this.#cidrIdentity(prefix);
       this.#cidrs.set(prefix, identity);
       added.push({ prefix, identity });
-      if (identity >= CIDR_IDENTITY_MIN)
-        this.#touchSelectors(this.#cache.update(identity, cidrLabels(prefix)));
+      if (identity >= CIDR_IDENTITY_MIN) this.#cache.update(identity, cidrLabels(prefix));
     }
     return { added, removed };
   }
@@ -350,6 +377,10 @@ export class PolicyEngine {
 
 function ruleSetIds(subject: Subject): string[] {
   return [...new Set([subject.ruleSet, ...Object.values(subject.pods ?? {})])];
+}
+
+function ownedItems(found: readonly { policy: ParsedPolicy; rule: Rule }[]): OwnedItem[] {
+  return found.flatMap(({ policy: { audited }, rule }) => rule.items.map((item) => ({ item, audited })));
 }
 
 function policyItems(policy: ParsedPolicy): RuleItem[] {

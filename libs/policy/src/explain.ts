@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { protocolName } from '@cilium-ts/net';
 import type { PolicyEngine } from './engine.ts';
-import { lookup, type PolicyFlow } from './lookup.ts';
+import type { PolicyFlow } from './lookup.ts';
+import { MapState, type Select } from './map-state.ts';
 import { peerSelectors, type ResolveWorld } from './resolve.ts';
 import type { PortMatch, RuleItem } from './rule.ts';
 import { formatOriginObject, ruleSetIdOf, type Origin, type RuleSet, type Verdict } from './rule-set.ts';
@@ -16,10 +17,11 @@ export interface Explanation {
   readonly nearestMiss?: string;
 }
 
-/** Decides a flow from a rule set alone. */
-export function explainRuleSet(ruleSet: RuleSet, flow: PolicyFlow): Explanation {
-  const entry = lookup(ruleSet, flow);
-  if (!entry) return { verdict: 'default-deny', isolatedBy: ruleSet.isolatedBy[flow.direction] };
+/** Decides a flow from a rule set and what its selectors select. */
+export function explainRuleSet(ruleSet: RuleSet, select: Select, flow: PolicyFlow): Explanation {
+  const entry = new MapState(ruleSet, select).lookup(flow);
+  if (!entry || (entry.verdict === 'deny' && entry.origin === 0))
+    return { verdict: 'default-deny', isolatedBy: ruleSet.isolatedBy[flow.direction] };
   const origin = entry.origin > 0 ? ruleSet.origins[entry.origin - 1] : undefined;
   if (!origin)
     return { verdict: entry.verdict === 'allow' ? 'default-allow' : entry.verdict, isolatedBy: [] };
@@ -36,18 +38,21 @@ export function explain(
   const subject = engine.subject(identity);
   const ruleSet = subject && engine.ruleSet(ruleSetIdOf(subject, pod));
   if (!ruleSet) return undefined;
-  const answer = explainRuleSet(ruleSet, flow);
+  const select: Select = (selector) => engine.select(selector);
+  const answer = explainRuleSet(ruleSet, select, flow);
   if (answer.verdict !== 'default-deny') return answer;
-  const items = engine.rulesOf(identity).flatMap(({ rule }) => rule.items);
+  const items = engine.rulesOf(identity, pod).flatMap(({ rule }) => rule.items);
   const miss = nearestMiss(
-    items.filter((item) => item.direction === flow.direction && !item.deny),
+    items.filter((item) => item.direction === flow.direction && item.action === 'allow'),
     flow,
-    engine.world(identity, pod),
+    { ...engine.world(identity, pod), select },
   );
   return miss === undefined ? answer : { ...answer, nearestMiss: miss };
 }
 
-function nearestMiss(items: readonly RuleItem[], flow: PolicyFlow, world: ResolveWorld): string | undefined {
+type SelectingWorld = ResolveWorld & { readonly select: Select };
+
+function nearestMiss(items: readonly RuleItem[], flow: PolicyFlow, world: SelectingWorld): string | undefined {
   let best: { distance: number; text: string } | undefined;
   const offer = (distance: number, text: string): void => {
     if (!best || distance < best.distance) best = { distance, text };
@@ -77,7 +82,7 @@ function nearestMiss(items: readonly RuleItem[], flow: PolicyFlow, world: Resolv
   return best?.text;
 }
 
-function peerMatches(item: RuleItem, identity: number, world: ResolveWorld): boolean {
+function peerMatches(item: RuleItem, identity: number, world: SelectingWorld): boolean {
   if (item.peers === 'any') return true;
   return item.peers
     .flatMap((peer) => peerSelectors(peer, world.expand))

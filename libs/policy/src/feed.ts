@@ -16,6 +16,7 @@ interface Meta {
   readonly uid?: string | undefined;
   readonly generation?: number | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface PodObject {

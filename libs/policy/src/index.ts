@@ -7,10 +7,14 @@ export {
   type Origin,
   type PolicyKind,
   type PolicyPublication,
+  type PerDirection,
   type PolicyRevision,
+  type RowVerdict,
+  type RuleRow,
   type RuleSet,
   type RuleSetEntry,
   type Subject,
+  type Tier,
   type Verdict,
 } from './rule-set.ts';
 export type { PolicySource } from './ports.ts';
@@ -23,19 +27,21 @@ export {
   type PolicyName,
   type PortMatch,
   type Rule,
+  type RuleAction,
   type RuleItem,
 } from './rule.ts';
 export { parseCiliumPolicy, type ParseResult, type PolicyObject } from './parse-object.ts';
 export { parseKubernetesPolicy } from './parse-kubernetes.ts';
+export { MapState, type MapChange, type Select } from './map-state.ts';
+export { SelectorCache } from './selector-cache.ts';
 export { selects, type LabelSelector, type Requirement } from './selector.ts';
 export { yamlLines } from './yaml-lines.ts';
 export { PolicyEngine, type EngineDelta, type EngineOptions, type EngineState } from './engine.ts';
 export type { CidrGroupInput, ServiceInput } from './expansion.ts';
 export type { PodPort, PodPorts } from './named-ports.ts';
 export { lookup, type PolicyFlow } from './lookup.ts';
-export { oracle, type OracleVerdict, type OracleWorld } from './oracle.ts';
 export { explain, explainRuleSet, type Explanation } from './explain.ts';
-export { contentHash, resolveRuleSet, type EnforcementMode, type ResolveWorld } from './resolve.ts';
+export { contentHash, resolveRuleSet, type EnforcementMode, type OwnedItem, type ResolveWorld } from './resolve.ts';
 export {
   ACK_BUCKET,
   COMPILER_BUCKET,

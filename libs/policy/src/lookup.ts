@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Direction, RuleSet, RuleSetEntry } from './rule-set.ts';
+import type { Direction, RuleSetEntry } from './rule-set.ts';
 
 /** What the datapath asks the policy map. */
 export interface PolicyFlow {
@@ -22,10 +22,11 @@ function matches(entry: RuleSetEntry, flow: PolicyFlow): boolean {
 }
 
 /** Model of the kernel's lookup: longest prefix for the exact identity and for any, then precedence, length, exactness. */
-export function lookup(ruleSet: Pick<RuleSet, 'entries'>, flow: PolicyFlow): RuleSetEntry | undefined {
+export function lookup(entries: Iterable<RuleSetEntry>, flow: PolicyFlow): RuleSetEntry | undefined {
+  const all = [...entries];
   const longest = (identity: number): RuleSetEntry | undefined => {
     let best: RuleSetEntry | undefined;
-    for (const entry of ruleSet.entries) {
+    for (const entry of all) {
       if (entry.identity !== identity || !matches(entry, flow)) continue;
       if (!best || matchBits(entry) > matchBits(best)) best = entry;
     }

@@ -41,7 +41,7 @@ export function oracle(
 ): OracleVerdict {
   const labels = world.identities.get(subject) ?? [];
   const relevant = rules
-    .filter((rule) => rule.subject !== 'node' && selects(rule.subject, labels))
+    .filter((rule) => rule.on === 'endpoints' && selects(rule.subject, labels))
     .flatMap((rule) => rule.items)
     .filter((item) => item.direction === flow.direction);
   const init = labels.some((label) => label.source === 'reserved' && label.key === 'init');
@@ -71,7 +71,7 @@ function matchRanks(world: OracleWorld, item: RuleItem, flow: PolicyFlow): numbe
     for (const port of ports) {
       if (port !== 'any' && !portMatches(world, item, port, flow)) continue;
       const condition = (port === 'any' ? undefined : port.unenforced) ?? item.unenforced;
-      if (item.deny) ranks.push(RANK_DENY);
+      if (item.action === 'deny') ranks.push(RANK_DENY);
       else if (unknown) ranks.push(RANK_UNKNOWN_PEER);
       else ranks.push(condition ? condition.rank : RANK_ALLOW);
     }
@@ -112,5 +112,5 @@ function portMatches(world: OracleWorld, item: RuleItem, port: PortMatch, flow: 
   if (!port.protocols.includes(flow.protocol)) return false;
   if (port.name === undefined) return flow.port >= port.from && flow.port <= port.to;
   const numbers = world.namedPorts(item.direction, port.name, flow.protocol);
-  return numbers.includes(flow.port) && (item.deny || numbers.length === 1);
+  return numbers.includes(flow.port) && (item.action === 'deny' || numbers.length === 1);
 }

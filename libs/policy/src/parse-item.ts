@@ -100,7 +100,9 @@ function parseItem(
   const unenforced = parseAuthentication(context, fields['authentication']);
   return {
     direction: context.direction,
-    deny,
+    action: deny ? 'deny' : 'allow',
+    tier: 'normal',
+    priority: 0,
     defaultDeny,
     // `{}` allows nothing: neither peers nor ports are named.
     peers: peers ?? (written ? 'any' : []),

@@ -2,7 +2,7 @@
 import { LABEL_CLUSTER, LABEL_NAMESPACE, LABEL_NAMESPACE_LABELS } from '@cilium-ts/identity';
 import { err, ok } from '@cilium-ts/base';
 import { formatPrefix, parsePrefix, prefixContains } from '@cilium-ts/net';
-import type { ParseResult, PolicyObject } from './parse-object.ts';
+import { readAudit, type ParseResult, type PolicyObject } from './parse-object.ts';
 import { Reader } from './problem.ts';
 import type { ParseOptions, Peers, PeerSelector, PolicyName, PortMatch, RuleItem } from './rule.ts';
 import type { Direction, Origin } from './rule-set.ts';
@@ -30,9 +30,10 @@ export function parseKubernetesPolicy(object: PolicyObject, options: ParseOption
   const subject = [...podSelector, requireValue('k8s', LABEL_NAMESPACE, namespace)];
   const types = policyTypes(read, spec);
   const items = types.flatMap((direction) => parseDirection(context, direction, spec[direction]));
+  const audited = readAudit(read, object);
   return read.problems.length > 0
     ? err(read.problems)
-    : ok({ id, rules: [{ subject, items }], unenforced: [] });
+    : ok({ id, rules: [{ on: 'endpoints', subject, items }], audited, unenforced: [] });
 }
 
 /** Egress only if listed or written; ingress unless only egress is listed. */
@@ -52,7 +53,7 @@ function policyTypes(read: Reader, spec: Record<string, unknown>): Direction[] {
 function parseDirection(context: Context, direction: Direction, value: unknown): RuleItem[] {
   const { read } = context;
   const rules = read.list(value, `spec.${direction}`) ?? [];
-  const base = { direction, deny: false, defaultDeny: true } as const;
+  const base = { direction, action: 'allow', tier: 'normal', priority: 0, defaultDeny: true } as const;
   if (rules.length === 0) return [{ ...base, peers: [], ports: 'any', origin: context.origin(direction) }];
   const side = direction === 'ingress' ? 'from' : 'to';
   return rules.map((rule, index) => {

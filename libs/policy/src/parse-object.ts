@@ -11,7 +11,11 @@ import { yamlLines } from './yaml-lines.ts';
 /** What the parsers read of an API object. */
 export interface PolicyObject {
   readonly kind?: string;
-  readonly metadata?: { readonly name?: string; readonly namespace?: string };
+  readonly metadata?: {
+    readonly name?: string;
+    readonly namespace?: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
   readonly spec?: unknown;
   readonly specs?: unknown;
 }
@@ -53,8 +57,22 @@ export function parseCiliumPolicy(object: PolicyObject, options: ParseOptions): 
     const root = `specs[${index}]`;
     rules.push(...parseRule(context(shared, root, `[${index}]`, specs), item));
   });
+  const audited = readAudit(read, object);
   if ((spec === undefined || spec === null) && !list) read.fail('spec', 'neither spec nor specs is present');
-  return read.problems.length > 0 ? err(read.problems) : ok({ id, rules, unenforced: notes });
+  return read.problems.length > 0 ? err(read.problems) : ok({ id, rules, audited, unenforced: notes });
+}
+
+export const AUDIT_ANNOTATION = 'policy.cilium-ts.io/audit';
+
+/** Whether the object is to be audited only; a typing error must not turn enforcement off or on in silence. */
+export function readAudit(read: Reader, object: PolicyObject): boolean {
+  const value = object.metadata?.annotations?.[AUDIT_ANNOTATION];
+  if (value !== undefined && value !== 'true' && value !== 'false')
+    read.fail(
+      `metadata.annotations["${AUDIT_ANNOTATION}"]`,
+      `${JSON.stringify(value)} is not one of "true", "false"`,
+    );
+  return value === 'true';
 }
 
 type Shared = Pick<ObjectContext, 'read' | 'options' | 'id' | 'notes'>;
@@ -77,8 +95,7 @@ function parseRule(given: ObjectContext, value: unknown): Rule[] {
   if (!object) return [];
   checkMetadata(given, object);
   const subject = parseSubject(given, object);
-  const initSubject =
-    subject !== 'node' && subject.some(({ source, key }) => source === 'reserved' && key === 'init');
+  const initSubject = subject.some(({ source, key }) => source === 'reserved' && key === 'init');
   const flags =
     read.object(object['enableDefaultDeny'], `${root}.enableDefaultDeny`, ['ingress', 'egress']) ?? {};
   const denyIngress = read.flag(flags['ingress'], `${root}.enableDefaultDeny.ingress`) ?? true;
@@ -96,7 +113,7 @@ function parseRule(given: ObjectContext, value: unknown): Rule[] {
       root,
       'needs at least one of ingress, ingressDeny, egress, egressDeny with a rule in it (a rule {} allows nothing)',
     );
-  return [{ subject, items }];
+  return [{ on: byNode(object) ? 'nodes' : 'endpoints', subject, items }];
 }
 
 function checkMetadata(given: ObjectContext, object: Record<string, unknown>): void {
@@ -108,23 +125,25 @@ function checkMetadata(given: ObjectContext, object: Record<string, unknown>): v
     read.fail(`${root}.log.value`, 'at most 32 printable characters');
 }
 
-function parseSubject(given: ObjectContext, object: Record<string, unknown>): LabelSelector | 'node' {
+function byNode(object: Record<string, unknown>): boolean {
+  return object['nodeSelector'] !== undefined && object['nodeSelector'] !== null;
+}
+
+function parseSubject(given: ObjectContext, object: Record<string, unknown>): LabelSelector {
   const { read, root, id } = given;
   const byEndpoint = object['endpointSelector'] !== undefined && object['endpointSelector'] !== null;
-  const byNode = object['nodeSelector'] !== undefined && object['nodeSelector'] !== null;
-  if (byEndpoint === byNode) {
+  if (byEndpoint === byNode(object)) {
     read.fail(root, 'needs exactly one of endpointSelector and nodeSelector');
     return [];
   }
-  if (byNode) {
+  if (byNode(object)) {
     if (id.namespace !== undefined)
       read.fail(`${root}.nodeSelector`, 'is for CiliumClusterwideNetworkPolicy only');
-    parseSelector(read, object['nodeSelector'], `${root}.nodeSelector`, 'any');
     given.notes.push({
       path: `${root}.nodeSelector`,
       message: 'host firewall: not enforced yet, traffic of nodes is not filtered',
     });
-    return 'node';
+    return parseSelector(read, object['nodeSelector'], `${root}.nodeSelector`, 'any');
   }
   const selector = parseSelector(read, object['endpointSelector'], `${root}.endpointSelector`, 'any');
   if (id.namespace === undefined) return selector;

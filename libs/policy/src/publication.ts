@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Text forms of what is published. Entries are rows of numbers: a rule set of 10,000 entries is about 400 kB of text.
+// Text forms of what is published: rows of numbers, and selectors as they are written.
 import { AppError } from '@cilium-ts/base';
 import { contentHash } from './resolve.ts';
-import type { Direction, PolicyRevision, RuleSet, RuleSetEntry, Subject, Verdict } from './rule-set.ts';
+import type { Direction, PolicyRevision, RowVerdict, RuleRow, RuleSet, Subject } from './rule-set.ts';
 
 /** Bucket names and keys of the published policy. */
 export const POLICY_BUCKET = 'cilium-policy';
@@ -40,30 +40,34 @@ export interface NodeReport extends PolicyRevision {
 }
 
 const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
-const VERDICTS: readonly Verdict[] = ['allow', 'deny', 'unenforced'];
+const VERDICTS: readonly RowVerdict[] = ['allow', 'deny', 'unenforced', 'pass'];
 /** Numbers that rule set documents carry; a reader refuses other meanings instead of guessing. */
-export const SEMANTICS_VERSION = 1;
+export const SEMANTICS_VERSION = 2;
 
 export function encodeRuleSet(ruleSet: RuleSet): string {
-  const rows = ruleSet.entries.map((e) => [
-    DIRECTIONS.indexOf(e.direction),
-    e.identity,
-    e.protocol,
-    e.port,
-    e.portPrefix,
-    VERDICTS.indexOf(e.verdict),
-    e.precedence,
-    e.origin,
-    e.l7 ?? 0,
-  ]);
-  const { id, enforced, origins, isolatedBy } = ruleSet;
-  return JSON.stringify({ semantics: SEMANTICS_VERSION, id, enforced, isolatedBy, origins, rows });
+  const { rows, ...rest } = ruleSet;
+  return JSON.stringify({ semantics: SEMANTICS_VERSION, ...rest, rows: rows.map(encodeRow) });
+}
+
+function encodeRow(row: RuleRow): number[] {
+  return [
+    DIRECTIONS.indexOf(row.direction),
+    VERDICTS.indexOf(row.verdict),
+    row.level,
+    row.rank,
+    row.selector,
+    row.protocol,
+    row.from,
+    row.to,
+    row.origin,
+    Number(row.audited),
+  ];
 }
 
 /** @throws AppError `bad-rule-set` where the text is damaged, of other semantics, or not what its id says */
 export function decodeRuleSet(text: string): RuleSet {
   const bad = (why: string): AppError => new AppError('bad-rule-set', `rule set document: ${why}`);
-  let raw: { semantics?: number; rows?: number[][] } & Partial<Omit<RuleSet, 'entries'>>;
+  let raw: { semantics?: number; rows?: number[][] } & Partial<Omit<RuleSet, 'rows'>>;
   try {
     raw = JSON.parse(text) as typeof raw;
   } catch {
@@ -71,36 +75,31 @@ export function decodeRuleSet(text: string): RuleSet {
   }
   if (raw.semantics !== SEMANTICS_VERSION)
     throw bad(`semantics ${raw.semantics}, understood: ${SEMANTICS_VERSION}`);
-  const { id, rows, enforced, origins, isolatedBy } = raw;
-  if (!id || !rows || !enforced || !origins || !isolatedBy) throw bad('incomplete');
-  const content = { enforced, entries: rows.map(decodeRow), origins, isolatedBy };
-  if (contentHash(content) !== id) throw bad(`content does not match id ${id}`);
-  return { id, ...content };
+  const { id, rows, enforced, defaultDeny, selectors, origins, isolatedBy, auditedBy } = raw;
+  if (!id || !rows || !enforced || !defaultDeny || !selectors || !origins || !isolatedBy || !auditedBy)
+    throw bad('incomplete');
+  const content = { enforced, defaultDeny, selectors, origins, isolatedBy, auditedBy };
+  const whole = { ...content, rows: rows.map(decodeRow) };
+  if (contentHash(whole) !== id) throw bad(`content does not match id ${id}`);
+  return { id, ...whole };
 }
 
-function decodeRow(row: readonly number[]): RuleSetEntry {
-  const [direction, identity, protocol, port, portPrefix, verdict, precedence, origin, l7] = row as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
+function decodeRow(columns: readonly number[]): RuleRow {
+  const [direction, verdict, level, rank, selector, protocol, from, to, origin, audited] = columns as [
+    ...[number, number, number, number, number, number, number, number, number, number],
   ];
-  const entry = {
+  return {
     direction: DIRECTIONS[direction]!,
-    identity,
-    protocol,
-    port,
-    portPrefix,
     verdict: VERDICTS[verdict]!,
-    precedence,
+    level,
+    rank,
+    selector,
+    protocol,
+    from,
+    to,
     origin,
+    audited: audited === 1,
   };
-  return l7 ? { ...entry, l7 } : entry;
 }
 
 export function encodeSubject(subject: Subject): string {

@@ -1,25 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import { IDENTITY_HOST, IDENTITY_INIT, cidrLabels, type Label } from '@cilium-ts/identity';
 import { parsePrefix } from '@cilium-ts/net';
-import {
-  compareOrigins,
-  maskedPorts,
-  PRECEDENCE_DEFAULT,
-  pruneCandidates,
-  toEntries,
-  type Candidate,
-} from './entries.ts';
+import { levelOf, tierOf } from './level.ts';
+import { compareOrigins, originKey } from './origin.ts';
 import {
   RANK_ALLOW,
   RANK_DENY,
   RANK_HOST,
+  RANK_PASS,
   RANK_UNKNOWN_PEER,
   type PeerSelector,
   type PortMatch,
   type RuleItem,
 } from './rule.ts';
-import type { Direction, Origin, RuleSet, RuleSetEntry, Verdict } from './rule-set.ts';
-import { requireKey, type LabelSelector, type Requirement } from './selector.ts';
+import type { Direction, Origin, RowVerdict, RuleRow, RuleSet } from './rule-set.ts';
+import { requireKey, selectorKey, type LabelSelector, type Requirement } from './selector.ts';
 import { sha256Hex } from './sha256.ts';
 
 export type EnforcementMode = 'default' | 'always' | 'never';
@@ -29,7 +24,6 @@ export interface ResolveWorld {
   readonly mode: EnforcementMode;
   /** The local host may always reach its own pods (explicit denies excepted). */
   readonly allowLocalhost: boolean;
-  select(selector: LabelSelector): ReadonlySet<number>;
   expand(peer: PeerSelector): readonly PeerSelector[];
   /** Port numbers of a name: of the subject's own pods for ingress, of all pods for egress. */
   namedPorts(direction: Direction, name: string, protocol: number): readonly number[];
@@ -76,152 +70,221 @@ function isUnknown(peer: PeerSelector): boolean {
 }
 
 interface Grant {
-  readonly verdict: Verdict;
+  readonly verdict: RowVerdict;
   readonly rank: number;
 }
 
 function grantOf(item: RuleItem, port: PortMatch | undefined, unknownPeer: boolean): Grant {
-  if (item.deny) return { verdict: 'deny', rank: RANK_DENY };
+  if (item.action === 'deny') return { verdict: 'deny', rank: RANK_DENY };
+  if (item.action === 'pass') return { verdict: 'pass', rank: RANK_PASS };
   if (unknownPeer) return { verdict: 'unenforced', rank: RANK_UNKNOWN_PEER };
   const condition = port?.unenforced ?? item.unenforced;
   if (condition) return { verdict: 'unenforced', rank: condition.rank };
   return { verdict: 'allow', rank: RANK_ALLOW };
 }
 
-/** The keys a port match stands for, without the peer. */
-function portKeys(
-  item: RuleItem,
-  match: PortMatch,
-  world: ResolveWorld,
-): { protocol: number; port: number; portPrefix: number }[] {
-  return match.protocols.flatMap((protocol) => {
-    if (match.name === undefined)
-      return maskedPorts(match.from, match.to).map((block) => ({ protocol, ...block }));
+interface PortSpan {
+  readonly protocol: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+const EVERYTHING: PortSpan = { protocol: 0, from: 0, to: 65535 };
+
+function portSpans(item: RuleItem, match: PortMatch, world: ResolveWorld): PortSpan[] {
+  return match.protocols.flatMap((protocol): PortSpan[] => {
+    if (protocol === 0) return [EVERYTHING];
+    if (match.name === undefined) return [{ protocol, from: match.from, to: match.to }];
     const numbers = world.namedPorts(item.direction, match.name, protocol);
     // One name, several numbers: an allow must not guess, a deny must not miss.
-    if (numbers.length > 1 && !item.deny) return [];
-    return numbers.map((port) => ({ protocol, port, portPrefix: 16 }));
+    if (numbers.length > 1 && item.action === 'allow') return [];
+    return numbers.map((port) => ({ protocol, from: port, to: port }));
   });
 }
 
-function itemCandidates(item: RuleItem, world: ResolveWorld): Candidate[] {
-  const candidates: Candidate[] = [];
-  const groups: { identities: Iterable<number>; unknown: boolean }[] = [];
-  if (item.peers === 'any') groups.push({ identities: [0], unknown: false });
-  else {
-    for (const unknown of [false, true]) {
-      const selectors = item.peers
-        .filter((peer) => isUnknown(peer) === unknown)
-        .flatMap((peer) => peerSelectors(peer, world.expand));
-      const identities = new Set(selectors.flatMap((selector) => [...world.select(selector)]));
-      groups.push({ identities, unknown });
-    }
-  }
+/** An item and the policy it stands in. */
+export interface OwnedItem {
+  readonly item: RuleItem;
+  readonly audited: boolean;
+}
+
+/** A row before its selector and origin are numbered. */
+interface OpenRow extends Grant, PortSpan {
+  readonly direction: Direction;
+  readonly level: number;
+  /** Undefined: every peer. */
+  readonly selector: LabelSelector | undefined;
+  readonly origin: Origin | undefined;
+  readonly audited: boolean;
+}
+
+function itemRows({ item, audited }: OwnedItem, world: ResolveWorld): OpenRow[] {
+  const { direction } = item;
+  const level = levelOf(item.tier, item.priority);
+  const peers: { selector: LabelSelector | undefined; unknown: boolean }[] =
+    item.peers === 'any'
+      ? [{ selector: undefined, unknown: false }]
+      : item.peers.flatMap((peer) =>
+          peerSelectors(peer, world.expand).map((selector) => ({ selector, unknown: isUnknown(peer) })),
+        );
   const ports = item.ports === 'any' ? [undefined] : item.ports;
-  for (const { identities, unknown } of groups) {
-    for (const match of ports) {
+  return ports.flatMap((match) => {
+    const spans = match ? portSpans(item, match, world) : [EVERYTHING];
+    const origin = match?.origin ?? item.origin;
+    return peers.flatMap(({ selector, unknown }) => {
       const grant = grantOf(item, match, unknown);
-      const keys = match ? portKeys(item, match, world) : [{ protocol: 0, port: 0, portPrefix: 0 }];
-      const origin = match?.origin ?? item.origin;
-      for (const identity of identities) {
-        for (const key of keys)
-          candidates.push({ direction: item.direction, identity, ...key, ...grant, origin });
-      }
-    }
-  }
-  return candidates;
+      return spans.map((span) => ({ direction, level, selector, origin, audited, ...grant, ...span }));
+    });
+  });
 }
 
 interface DirectionResult {
   readonly enforced: boolean;
-  /** Without a matching entry everything is dropped. */
   readonly defaultDeny: boolean;
-  readonly candidates: Candidate[];
-  readonly isolatedBy: Origin[];
+  readonly rows: readonly OpenRow[];
+  readonly isolatedBy: readonly Origin[];
+  readonly auditedBy: readonly Origin[];
+}
+
+const UNENFORCED: DirectionResult = {
+  enforced: false,
+  defaultDeny: false,
+  rows: [],
+  isolatedBy: [],
+  auditedBy: [],
+};
+
+function isolating(items: readonly OwnedItem[], audited: boolean): Origin[] {
+  return items
+    .filter((owned) => owned.audited === audited && owned.item.defaultDeny)
+    .map(({ item }) => item.origin)
+    .sort(compareOrigins);
 }
 
 function resolveDirection(
   identity: number,
   direction: Direction,
-  items: readonly RuleItem[],
+  items: readonly OwnedItem[],
   world: ResolveWorld,
 ): DirectionResult {
-  const own = items.filter((item) => item.direction === direction);
+  const own = items.filter(({ item }) => item.direction === direction);
   const forced = world.mode === 'always' || identity === IDENTITY_INIT;
-  if (world.mode === 'never' || (own.length === 0 && !forced)) {
-    return { enforced: false, defaultDeny: false, candidates: [], isolatedBy: [] };
-  }
-  const isolating = own.filter((item) => item.defaultDeny);
-  const candidates = own.flatMap((item) => itemCandidates(item, world));
-  if (direction === 'ingress' && world.allowLocalhost) {
-    candidates.push({
-      direction,
-      identity: IDENTITY_HOST,
-      protocol: 0,
-      port: 0,
-      portPrefix: 0,
-      verdict: 'allow',
-      rank: RANK_HOST,
-      origin: undefined,
-    });
-  }
-  const isolatedBy = isolating.map((item) => item.origin).sort(compareOrigins);
-  return { enforced: true, defaultDeny: forced || isolating.length > 0, candidates, isolatedBy };
+  if (world.mode === 'never' || (own.length === 0 && !forced)) return UNENFORCED;
+  const isolatedBy = isolating(own, false);
+  let rows = own.flatMap((owned) => itemRows(owned, world));
+  // The normal tier's default deny is final, so nothing of the baseline tier is ever asked.
+  if (isolatedBy.length > 0) rows = rows.filter(({ level }) => tierOf(level) !== 'baseline');
+  if (direction === 'ingress' && world.allowLocalhost && identity !== IDENTITY_HOST) rows.push(HOST_ROW);
+  const enforced = forced || own.some(({ audited }) => !audited);
+  const defaultDeny = forced || isolatedBy.length > 0;
+  return { enforced, defaultDeny, rows, isolatedBy, auditedBy: isolating(own, true) };
 }
 
-function allowAll(direction: Direction): RuleSetEntry {
-  return {
-    direction,
-    identity: 0,
-    protocol: 0,
-    port: 0,
-    portPrefix: 0,
-    verdict: 'allow',
-    precedence: PRECEDENCE_DEFAULT,
-    origin: 0,
-  };
+const HOST_ROW: OpenRow = {
+  direction: 'ingress',
+  level: levelOf('normal', 0),
+  verdict: 'allow',
+  rank: RANK_HOST,
+  selector: [requireKey('reserved', 'host')],
+  ...EVERYTHING,
+  origin: undefined,
+  audited: false,
+};
+
+/** Numbers things by what they are; the numbers follow the order given at the end, not the order of arrival. */
+function compareRows(a: OpenRow, b: OpenRow): number {
+  return (
+    Number(a.direction === 'egress') - Number(b.direction === 'egress') ||
+    a.level - b.level ||
+    b.rank - a.rank ||
+    compareOrigins(a.origin, b.origin) ||
+    a.protocol - b.protocol ||
+    a.from - b.from ||
+    a.to - b.to ||
+    Number(a.audited) - Number(b.audited)
+  );
 }
 
-/** Compiles the rules that select one identity into its rule set. */
-export function resolveRuleSet(identity: number, items: readonly RuleItem[], world: ResolveWorld): RuleSet {
+/** Compiles the rules that select one identity into its rule set; the same rules in any order give the same one. */
+export function resolveRuleSet(identity: number, items: readonly OwnedItem[], world: ResolveWorld): RuleSet {
   const ingress = resolveDirection(identity, 'ingress', items, world);
   const egress = resolveDirection(identity, 'egress', items, world);
-  const rows = pruneCandidates([...ingress.candidates, ...egress.candidates]);
-  const { entries, origins } = toEntries(rows);
-  for (const [direction, result] of [
-    ['ingress', ingress],
-    ['egress', egress],
-  ] as const) {
-    const wildcard = entries.some(
-      (entry) => entry.direction === direction && entry.identity === 0 && entry.protocol === 0,
-    );
-    // A wildcard row that is there already outranks the default and covers as much.
-    if (!result.defaultDeny && !wildcard) entries.push(allowAll(direction));
-  }
+  const keys = new Map<LabelSelector, string>();
+  const keyOf = (selector: LabelSelector | undefined): string => {
+    if (!selector) return '';
+    let key = keys.get(selector);
+    if (key === undefined) keys.set(selector, (key = selectorKey(selector)));
+    return key;
+  };
+  const byText = (a: OpenRow, b: OpenRow): number =>
+    compareRows(a, b) || compareText(keyOf(a.selector), keyOf(b.selector));
+  const open = [...ingress.rows, ...egress.rows].sort(byText);
+  const both = <T>(pick: (result: DirectionResult) => T) => ({ ingress: pick(ingress), egress: pick(egress) });
+  const auditedBy = both((result) => result.auditedBy);
   const content = {
-    enforced: { ingress: ingress.enforced, egress: egress.enforced },
-    entries,
-    origins,
-    isolatedBy: { ingress: ingress.isolatedBy, egress: egress.isolatedBy },
+    enforced: both((result) => result.enforced),
+    defaultDeny: both((result) => result.defaultDeny),
+    ...number(open, [...auditedBy.ingress, ...auditedBy.egress], keyOf),
+    isolatedBy: both((result) => result.isolatedBy),
+    auditedBy,
   };
   return { id: contentHash(content), ...content };
 }
 
+function compareText(a: string, b: string): number {
+  return a === b ? 0 : a < b ? -1 : 1;
+}
+
+function number(
+  open: readonly OpenRow[],
+  moreOrigins: readonly Origin[],
+  keyOf: (selector: LabelSelector | undefined) => string,
+): Pick<RuleSet, 'rows' | 'selectors' | 'origins'> {
+  const selectors: LabelSelector[] = [];
+  const selectorNumbers = new Map<string, number>([['', 0]]);
+  const origins: Origin[] = [];
+  const originNumbers = new Map<string, number>();
+  const originNumber = (origin: Origin | undefined): number => {
+    if (!origin) return 0;
+    const key = originKey(origin);
+    const known = originNumbers.get(key);
+    if (known !== undefined) return known;
+    originNumbers.set(key, origins.push(origin));
+    return origins.length;
+  };
+  const rows = open.map((row): RuleRow => {
+    const key = keyOf(row.selector);
+    let selector = selectorNumbers.get(key);
+    if (selector === undefined) selectorNumbers.set(key, (selector = selectors.push(row.selector!)));
+    const { direction, verdict, level, rank, protocol, from, to, audited } = row;
+    const origin = originNumber(row.origin);
+    return { direction, verdict, level, rank, selector, protocol, from, to, origin, audited };
+  });
+  for (const origin of moreOrigins) originNumber(origin);
+  return { rows: dropRepeats(rows), selectors, origins };
+}
+
+/** Rows are sorted, so equal ones of one origin are neighbours. */
+function dropRepeats(rows: readonly RuleRow[]): RuleRow[] {
+  let last = '';
+  return rows.filter((row) => {
+    const text = Object.values(row).join();
+    const repeat = text === last;
+    last = text;
+    return !repeat;
+  });
+}
+
 /** 128 bits of SHA-256 over everything but the id. */
 export function contentHash(content: Omit<RuleSet, 'id'>): string {
-  const rows = content.entries.map((e) =>
-    [
-      e.direction,
-      e.identity,
-      e.protocol,
-      e.port,
-      e.portPrefix,
-      e.verdict,
-      e.precedence,
-      e.origin,
-      e.l7 ?? 0,
-    ].join(),
-  );
-  const text = JSON.stringify([content.enforced, rows, content.origins, content.isolatedBy]);
+  const { enforced, defaultDeny, selectors, rows, origins, isolatedBy, auditedBy } = content;
+  const flat = rows.map((row) => rowColumns(row).join());
+  const text = JSON.stringify([enforced, defaultDeny, selectors, flat, origins, isolatedBy, auditedBy]);
   return sha256Hex(new TextEncoder().encode(text)).slice(0, 32);
+}
+
+/** The columns of a row in a fixed order, so that its hash does not depend on how the object was made. */
+function rowColumns(row: RuleRow): unknown[] {
+  const { direction, verdict, level, rank, selector, protocol, from, to, origin, audited } = row;
+  return [direction, verdict, level, rank, selector, protocol, from, to, origin, audited];
 }

@@ -1,12 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // The product of the compiler: what a node writes into the inner policy map of one rule set.
 
+import type { LabelSelector } from './selector.ts';
+
 export type Direction = 'ingress' | 'egress';
 
-/** `unenforced`: allowed only under a condition that nothing enforces yet (L7, names, authentication): dropped, with its own reason. */
-export type Verdict = 'allow' | 'deny' | 'unenforced';
+/** In the order of their say; a NetworkPolicy or Cilium policy is `normal`. */
+export type Tier = 'admin' | 'normal' | 'baseline';
 
-export type PolicyKind = 'CiliumNetworkPolicy' | 'CiliumClusterwideNetworkPolicy' | 'NetworkPolicy';
+/**
+ * `unenforced`: allowed only under a condition that nothing enforces yet (L7, names, authentication): dropped, with its own
+ * reason. `audit`: only audited policies would drop it, so it passes and is told.
+ */
+export type Verdict = 'allow' | 'deny' | 'unenforced' | 'audit';
+
+export type PolicyKind =
+  | 'CiliumNetworkPolicy'
+  | 'CiliumClusterwideNetworkPolicy'
+  | 'NetworkPolicy'
+  | 'ClusterNetworkPolicy';
 
 /** Where an entry comes from: an object, the path inside it, and the line that kubectl prints that path on. */
 export interface Origin {
@@ -20,7 +32,31 @@ export interface Origin {
   readonly line: number;
 }
 
-/** One row of the policy map. */
+/** What a row of a rule set says; `pass` never reaches the map. */
+export type RowVerdict = 'allow' | 'deny' | 'unenforced' | 'pass';
+
+/** One row of a rule set: peers by selector, ports as a range. */
+export interface RuleRow {
+  readonly direction: Direction;
+  readonly verdict: RowVerdict;
+  /** 24 bits, 0 decides first; see level.ts. */
+  readonly level: number;
+  /** Between rows of one level the higher one wins: 255 deny, then redirects, 1 a plain allow. */
+  readonly rank: number;
+  /** Index + 1 into the rule set's selectors; 0 = every peer. */
+  readonly selector: number;
+  /** IP protocol number, 0 = any (then from is 0 and to 65535). */
+  readonly protocol: number;
+  /** Destination ports, inclusive; ICMP types for protocols 1 and 58. */
+  readonly from: number;
+  readonly to: number;
+  /** Index + 1 into the rule set's origins; 0 = no object (the local host). */
+  readonly origin: number;
+  /** Comes from an audited policy. */
+  readonly audited: boolean;
+}
+
+/** One row of the policy map: what a rule set becomes on a node, where identities are known. */
 export interface RuleSetEntry {
   readonly direction: Direction;
   /** Remote identity, 0 = any. */
@@ -36,18 +72,27 @@ export interface RuleSetEntry {
   readonly precedence: number;
   /** Index + 1 into the rule set's origins; 0 = no object (a direction that is not enforced, the local host). */
   readonly origin: number;
-  /** Index + 1 of the L7 rules; absent where there are none. */
-  readonly l7?: number;
 }
 
+export interface PerDirection<T> {
+  readonly ingress: T;
+  readonly egress: T;
+}
+
+/** What the compiler publishes: rules over selectors, the same on every node, whatever identities there are. */
 export interface RuleSet {
   /** Content hash: equal content gives equal ids, on every node and in every compiler. */
   readonly id: string;
-  readonly enforced: { readonly ingress: boolean; readonly egress: boolean };
-  readonly entries: readonly RuleSetEntry[];
+  readonly enforced: PerDirection<boolean>;
+  /** Without a matching row everything is dropped. */
+  readonly defaultDeny: PerDirection<boolean>;
+  readonly selectors: readonly LabelSelector[];
+  readonly rows: readonly RuleRow[];
   readonly origins: readonly Origin[];
   /** The policies that put the subject into default deny: the origin of a drop without an entry. */
-  readonly isolatedBy: { readonly ingress: readonly Origin[]; readonly egress: readonly Origin[] };
+  readonly isolatedBy: PerDirection<readonly Origin[]>;
+  /** The audited policies that would: the origin of what passes because of that. */
+  readonly auditedBy: PerDirection<readonly Origin[]>;
 }
 
 /** Orders everything published: a higher epoch is a newer leader; the revision counts within and across epochs. */
@@ -61,7 +106,10 @@ export interface Subject {
   readonly identity: number;
   /** Rule set id. */
   readonly ruleSet: string;
-  /** Rule set ids of pods (`namespace/name`) whose named ports differ from the other pods of the identity. */
+  /**
+   * Rule set ids of pods (`namespace/name`) whose named ports differ from the other pods of the identity; for identity 1
+   * (host firewall) of nodes, by name.
+   */
   readonly pods?: Readonly<Record<string, string>>;
 }
 
@@ -92,10 +140,13 @@ export function ruleSetIdOf(subject: Subject, pod?: string): string {
   return (pod !== undefined && subject.pods?.[pod]) || subject.ruleSet;
 }
 
-/** `CNP production/allow-frontend-to-backend`, `CCNP deny-cross-namespace`, `KNP default/web`. */
+/** `CNP production/allow-frontend-to-backend`, `CCNP deny-cross-namespace`, `KNP default/web`, `ClusterNetworkPolicy x`. */
 export function formatOriginObject(origin: Pick<Origin, 'kind' | 'namespace' | 'name'>): string {
-  const short = { CiliumNetworkPolicy: 'CNP', CiliumClusterwideNetworkPolicy: 'CCNP', NetworkPolicy: 'KNP' }[
-    origin.kind
-  ];
+  const short = {
+    CiliumNetworkPolicy: 'CNP',
+    CiliumClusterwideNetworkPolicy: 'CCNP',
+    NetworkPolicy: 'KNP',
+    ClusterNetworkPolicy: 'ClusterNetworkPolicy',
+  }[origin.kind];
   return `${short} ${origin.namespace === undefined ? '' : `${origin.namespace}/`}${origin.name}`;
 }

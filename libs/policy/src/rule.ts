@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the parsers make of an object: checked, with implicit labels added, still in terms of selectors and names.
 import type { Problem } from './problem.ts';
-import type { Direction, Origin, PolicyKind } from './rule-set.ts';
+import type { Direction, Origin, PolicyKind, Tier } from './rule-set.ts';
 import type { LabelSelector } from './selector.ts';
 
 export interface PolicyName {
@@ -52,10 +52,16 @@ export interface PortMatch {
   readonly unenforced?: UnenforcedCondition;
 }
 
+/** `pass` skips the rest of its tier. */
+export type RuleAction = 'allow' | 'deny' | 'pass';
+
 /** One item of ingress, ingressDeny, egress or egressDeny. */
 export interface RuleItem {
   readonly direction: Direction;
-  readonly deny: boolean;
+  readonly action: RuleAction;
+  readonly tier: Tier;
+  /** Order inside the tier, lower first: 0 for all but ClusterNetworkPolicy (there priority x 1000 + rule index). */
+  readonly priority: number;
   /** This item puts its subjects into default deny. */
   readonly defaultDeny: boolean;
   readonly peers: Peers;
@@ -67,14 +73,17 @@ export interface RuleItem {
 }
 
 export interface Rule {
-  /** `node`: the local host, by node labels. */
-  readonly subject: LabelSelector | 'node';
+  /** Whom the selector is about: endpoints by their identity's labels, or nodes (host firewall) by the Node's. */
+  readonly on: 'endpoints' | 'nodes';
+  readonly subject: LabelSelector;
   readonly items: readonly RuleItem[];
 }
 
 export interface ParsedPolicy {
   readonly id: PolicyName;
   readonly rules: readonly Rule[];
+  /** Annotated `policy.cilium-ts.io/audit: "true"`: what it alone would drop passes and is told. */
+  readonly audited: boolean;
   /** What the object asks for and nothing enforces yet, with its path. */
   readonly unenforced: readonly Problem[];
 }
@@ -91,6 +100,8 @@ export const RANK_DENY = 255;
 /** The local host's own allow: yields to denies only. */
 export const RANK_HOST = 254;
 export const RANK_ALLOW = 1;
+/** Below everything of its level. */
+export const RANK_PASS = 0;
 /** Widens nothing and takes nothing away: only the reason of a drop. */
 export const RANK_UNKNOWN_PEER = 0;
 /** Ranks of L7 conditions, in the order in which redirects outrank each other. */
