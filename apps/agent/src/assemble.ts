@@ -79,8 +79,10 @@ function joinEndpoints(base: Foundation, ipcache: Ipcache, source: PolicySource)
   const realizer: PolicyRealizer = new PolicyRealizer({
     map: datapath.maps.policy,
     entriesMax: config.number('bpf-policy-map-max'),
+    identities: tables.identities,
     endpoints: {
       needed: () => manager.needed(),
+      numbers: () => manager.numbers(),
       flip: (assign, at) => manager.flip(assign, at),
     },
     cidrs: async (upserts, removals) => {
@@ -149,7 +151,11 @@ function createServices(base: Foundation, joined: Joined, parts: Parts): ApiServ
   });
   return {
     tables,
-    factsOf: (row) => ({ ruleSet: realizer.ruleSetByNumber(row.ruleSet), audit }),
+    factsOf: (row) => ({
+      ruleSet: realizer.ruleSetByNumber(row.ruleSet),
+      entries: realizer.entriesByNumber(row.ruleSet) ?? [],
+      audit,
+    }),
     cidrIdentities: () =>
       realizer
         .cidrs()
@@ -231,7 +237,7 @@ interface Parts {
 
 function startParts(base: Foundation, joined: Joined, ipcache: Ipcache, source: PolicySource): Parts {
   const { config, logger, lifecycle, netlink, tables, watches, datapath, native, client, node } = base;
-  feedIpcache(ipcache, tables, watches.slices, gatewayOf);
+  feedIpcache(ipcache, tables, watches.slices, gatewayOf, joined.realizer);
   const routes = new NodeRoutes(
     netlink,
     { device: base.device.name, enabled: config.bool('auto-direct-node-routes') },

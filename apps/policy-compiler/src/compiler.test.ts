@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { silentLogger, systemClock } from '@cilium-ts/base';
 import { Bucket, BusConnection } from '@cilium-ts/bus';
 import { KINDS, crdManifest, type Condition } from '@cilium-ts/crd';
+import { labelsFromMap } from '@cilium-ts/identity';
 import {
   CILIUM_IDENTITIES,
   CILIUM_NETWORK_POLICIES,
@@ -23,8 +24,9 @@ import {
   ACK_BUCKET,
   HEAD_KEY,
   POLICY_BUCKET,
+  MapState,
+  SelectorCache,
   decodeRuleSet,
-  lookup,
   type Head,
   type Subject,
 } from '@cilium-ts/policy';
@@ -39,6 +41,15 @@ let compiler: Compiler;
 let bus: BusConnection;
 let policy: Bucket | undefined;
 let acks: Bucket | undefined;
+
+const identity = (name: string, app: string) => ({
+  metadata: { name },
+  'security-labels': {
+    'k8s:app': app,
+    'k8s:io.kubernetes.pod.namespace': 'default',
+    'k8s:io.cilium.k8s.policy.cluster': 'default',
+  },
+});
 
 async function freePort(): Promise<number> {
   const server = createServer();
@@ -99,14 +110,6 @@ beforeAll(async () => {
   await client.create(NODES, {
     metadata: { name: 'out', labels: { 'cilium.io/no-schedule': 'true' } },
   } as never);
-  const identity = (name: string, app: string): unknown => ({
-    metadata: { name },
-    'security-labels': {
-      'k8s:app': app,
-      'k8s:io.kubernetes.pod.namespace': 'default',
-      'k8s:io.cilium.k8s.policy.cluster': 'default',
-    },
-  });
   await client.create(CILIUM_IDENTITIES, identity('300', 'frontend') as never);
   await client.create(CILIUM_IDENTITIES, identity('301', 'backend') as never);
   bus = new BusConnection({
@@ -142,7 +145,10 @@ const target = { name: 'p', namespace: 'default' };
 async function verdict(port: number): Promise<string | undefined> {
   const subject = JSON.parse((await policy!.get('subject.300'))!.value!) as Subject;
   const ruleSet = decodeRuleSet((await policy!.get(`ruleset.${subject.ruleSet}`))!.value!);
-  return lookup(ruleSet, { direction: 'egress', identity: 301, protocol: 6, port })?.verdict ?? 'miss';
+  const identities = new SelectorCache();
+  identities.update(301, labelsFromMap(identity('301', 'backend')['security-labels']));
+  const state = new MapState(ruleSet, (selector) => identities.select(selector));
+  return state.lookup({ direction: 'egress', identity: 301, protocol: 6, port })?.verdict ?? 'miss';
 }
 
 async function conditions(): Promise<Record<string, Condition>> {

@@ -3,13 +3,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { cidrLabels, type Label } from '@cilium-ts/identity';
-import {
-  PolicyEngine,
-  lookup,
-  type ParsedPolicy,
-  type PolicyFlow,
-  type RuleSetEntry,
-} from './index.ts';
+import { PolicyEngine, lookup, type ParsedPolicy, type PolicyFlow, type RuleSetEntry } from './index.ts';
 import { oracle, type OracleWorld } from './oracle.ts';
 import { EDGE_PORTS, WORLD_PODS, parsed, ruleSpec } from './testing.ts';
 

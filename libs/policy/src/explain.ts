@@ -52,7 +52,11 @@ export function explain(
 
 type SelectingWorld = ResolveWorld & { readonly select: Select };
 
-function nearestMiss(items: readonly RuleItem[], flow: PolicyFlow, world: SelectingWorld): string | undefined {
+function nearestMiss(
+  items: readonly RuleItem[],
+  flow: PolicyFlow,
+  world: SelectingWorld,
+): string | undefined {
   let best: { distance: number; text: string } | undefined;
   const offer = (distance: number, text: string): void => {
     if (!best || distance < best.distance) best = { distance, text };

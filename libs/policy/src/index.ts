@@ -41,12 +41,19 @@ export type { CidrGroupInput, ServiceInput } from './expansion.ts';
 export type { PodPort, PodPorts } from './named-ports.ts';
 export { lookup, type PolicyFlow } from './lookup.ts';
 export { explain, explainRuleSet, type Explanation } from './explain.ts';
-export { contentHash, resolveRuleSet, type EnforcementMode, type OwnedItem, type ResolveWorld } from './resolve.ts';
+export {
+  contentHash,
+  resolveRuleSet,
+  type EnforcementMode,
+  type OwnedItem,
+  type ResolveWorld,
+} from './resolve.ts';
 export {
   ACK_BUCKET,
   COMPILER_BUCKET,
   HEAD_KEY,
   POLICY_BUCKET,
+  SEMANTICS_VERSION,
   cidrKey,
   compareRevisions,
   decodeRuleSet,

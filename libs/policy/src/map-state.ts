@@ -184,11 +184,7 @@ export class MapState {
   }
 
   /** The whole table of one identity: for each key that any row names, what decides in it outside of narrower keys. */
-  #tabulate(
-    direction: Direction,
-    identity: number,
-    matches: (row: RuleRow) => boolean,
-  ): Map<number, Cell> {
+  #tabulate(direction: Direction, identity: number, matches: (row: RuleRow) => boolean): Map<number, Cell> {
     const blocks = this.#blocks[direction].filter(({ row }) => row.selector === ANY || matches(row));
     const keys = new Map<number, { covering: readonly number[]; cell: Cell }>();
     for (const { key, covering, cell } of blocks) keys.set(key, { covering, cell });
@@ -227,20 +223,12 @@ export class MapState {
   }
 
   /** Only identities that some row names have a table of their own. */
-  #ownTable(
-    direction: Direction,
-    identity: number,
-    matches: (row: RuleRow) => boolean,
-  ): Map<number, Cell> {
+  #ownTable(direction: Direction, identity: number, matches: (row: RuleRow) => boolean): Map<number, Cell> {
     if (!this.#blocks[direction].some(({ row }) => matches(row))) return new Map();
     return this.#tabulate(direction, identity, matches);
   }
 
-  #ownCells(
-    direction: Direction,
-    identity: number,
-    matches: (row: RuleRow) => boolean,
-  ): Map<number, Cell> {
+  #ownCells(direction: Direction, identity: number, matches: (row: RuleRow) => boolean): Map<number, Cell> {
     const wanted: Cells = new Map();
     const wild = this.#cells[direction];
     for (const [key, column] of wild) {

@@ -219,7 +219,10 @@ export function resolveRuleSet(identity: number, items: readonly OwnedItem[], wo
   const byText = (a: OpenRow, b: OpenRow): number =>
     compareRows(a, b) || compareText(keyOf(a.selector), keyOf(b.selector));
   const open = [...ingress.rows, ...egress.rows].sort(byText);
-  const both = <T>(pick: (result: DirectionResult) => T) => ({ ingress: pick(ingress), egress: pick(egress) });
+  const both = <T>(pick: (result: DirectionResult) => T) => ({
+    ingress: pick(ingress),
+    egress: pick(egress),
+  });
   const auditedBy = both((result) => result.auditedBy);
   const content = {
     enforced: both((result) => result.enforced),

@@ -15,10 +15,7 @@ export type Tier = 'admin' | 'normal' | 'baseline';
 export type Verdict = 'allow' | 'deny' | 'unenforced' | 'audit';
 
 export type PolicyKind =
-  | 'CiliumNetworkPolicy'
-  | 'CiliumClusterwideNetworkPolicy'
-  | 'NetworkPolicy'
-  | 'ClusterNetworkPolicy';
+  'CiliumNetworkPolicy' | 'CiliumClusterwideNetworkPolicy' | 'NetworkPolicy' | 'ClusterNetworkPolicy';
 
 /** Where an entry comes from: an object, the path inside it, and the line that kubectl prints that path on. */
 export interface Origin {

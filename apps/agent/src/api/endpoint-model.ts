@@ -24,9 +24,9 @@ export function identityModel(id: number, labels: readonly string[]): IdentityMo
 }
 
 /** Entries that differ only in the remote identity are one rule for several identities. */
-function l4Rules(ruleSet: RuleSet | undefined, direction: Direction): L4RuleModel[] {
+function l4Rules({ ruleSet, entries }: ModelFacts, direction: Direction): L4RuleModel[] {
   const groups = new Map<string, { entry: RuleSetEntry; identities: number[]; origins: Set<number> }>();
-  for (const entry of ruleSet?.entries ?? []) {
+  for (const entry of entries) {
     if (entry.direction !== direction || entry.origin === 0) continue;
     const key = `${entry.protocol} ${entry.port}/${entry.portPrefix} ${entry.verdict}`;
     const group = groups.get(key) ?? { entry, identities: [], origins: new Set<number>() };
@@ -67,9 +67,10 @@ function derivedFrom(origin: Origin): string[] {
   ];
 }
 
-function identitiesOf(ruleSet: RuleSet | undefined, direction: Direction, allowed: boolean): number[] {
-  const found = (ruleSet?.entries ?? []).filter(
-    (entry) => entry.direction === direction && (entry.verdict === 'allow') === allowed,
+function identitiesOf(entries: ModelFacts['entries'], direction: Direction, allowed: boolean): number[] {
+  const found = entries.filter(
+    (entry) =>
+      entry.direction === direction && (entry.verdict === 'allow' || entry.verdict === 'audit') === allowed,
   );
   return [...new Set(found.map((entry) => entry.identity))].sort((a, b) => a - b);
 }
@@ -86,24 +87,27 @@ export function policyEnabled(
 
 export interface ModelFacts {
   readonly ruleSet: RuleSet | undefined;
+  /** What the rule set is in the kernel now. */
+  readonly entries: readonly RuleSetEntry[];
   readonly audit: boolean;
 }
 
-export function endpointPolicy(row: EndpointRow, { ruleSet, audit }: ModelFacts): EndpointPolicyModel {
+export function endpointPolicy(row: EndpointRow, facts: ModelFacts): EndpointPolicyModel {
+  const { ruleSet, entries, audit } = facts;
   const isolated = (direction: Direction): string[] => (ruleSet?.isolatedBy[direction] ?? []).map(originText);
   return {
     'policy-revision': row.policyRevision,
     'policy-enabled': policyEnabled(ruleSet, audit),
     id: row.identity,
     build: row.policyRevision,
-    'rule-set': { number: row.ruleSet, id: row.ruleSetId, entries: ruleSet?.entries.length ?? 0 },
+    'rule-set': { number: row.ruleSet, id: row.ruleSetId, entries: entries.length },
     'isolated-by': { ingress: isolated('ingress'), egress: isolated('egress') },
-    'allowed-ingress-identities': identitiesOf(ruleSet, 'ingress', true),
-    'allowed-egress-identities': identitiesOf(ruleSet, 'egress', true),
-    'denied-ingress-identities': identitiesOf(ruleSet, 'ingress', false),
-    'denied-egress-identities': identitiesOf(ruleSet, 'egress', false),
+    'allowed-ingress-identities': identitiesOf(entries, 'ingress', true),
+    'allowed-egress-identities': identitiesOf(entries, 'egress', true),
+    'denied-ingress-identities': identitiesOf(entries, 'ingress', false),
+    'denied-egress-identities': identitiesOf(entries, 'egress', false),
     'cidr-policy': { ingress: [], egress: [] },
-    l4: { ingress: l4Rules(ruleSet, 'ingress'), egress: l4Rules(ruleSet, 'egress') },
+    l4: { ingress: l4Rules(facts, 'ingress'), egress: l4Rules(facts, 'egress') },
   };
 }
 

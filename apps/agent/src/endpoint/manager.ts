@@ -14,7 +14,7 @@ import {
   type EndpointMaps,
 } from './endpoint-rows.ts';
 import type { EndpointStateFiles } from './endpoint-state.ts';
-import type { PodFacts, PodIdentities } from './pod-identity.ts';
+import { UNRESOLVED_IDENTITY, type PodFacts, type PodIdentities } from './pod-identity.ts';
 import { hostDeviceName, type PodNetwork } from './pod-network.ts';
 
 /** How long CNI ADD waits for an identity, and then for a rule set; without them the pod starts with everything denied. */
@@ -42,6 +42,7 @@ export interface ManagerPorts {
   readonly policy: {
     refresh(): Promise<void>;
     waitForRuleSet(identity: number, pod: string, timeoutMs: number): Promise<boolean>;
+    waitForIdentity(identity: number, timeoutMs: number): Promise<boolean>;
   };
   readonly raiseEpoch: () => void;
   readonly logger: Logger;
@@ -195,10 +196,13 @@ export class EndpointManager implements PolicyEndpoints {
   }
 
   /** Gives an endpoint its identity, waits for its rule set and has it written. */
-  async #adopt(id: number, facts: PodFacts): Promise<void> {
+  async #adopt(id: number, found: PodFacts): Promise<void> {
     const { table, ipcache, policy, maps } = this.#ports;
     const row = table.get(String(id));
     if (!row) return;
+    // An identity that other pods' policy does not know yet must not be anybody's.
+    const known = !found.resolved || (await policy.waitForIdentity(found.identity, WAIT_MS));
+    const facts = known ? found : { ...found, ...UNRESOLVED_IDENTITY };
     const state = facts.resolved ? 'ready' : 'waiting-for-identity';
     const message = facts.resolved ? `identity ${facts.identity}` : 'no identity yet: everything is denied';
     await policy.waitForRuleSet(facts.identity, podOf(row), facts.resolved ? WAIT_MS : 0);
@@ -250,6 +254,10 @@ export class EndpointManager implements PolicyEndpoints {
       pod: podOf(row),
       ruleSetId: row.ruleSetId,
     }));
+  }
+
+  numbers(): ReadonlySet<number> {
+    return new Set([...this.#ports.table.values()].map((row) => row.ruleSet));
   }
 
   flip(

@@ -20,13 +20,13 @@ export interface PodFacts {
   readonly resolved: boolean;
 }
 
-const UNRESOLVED: PodFacts = {
-  uid: '',
+export const UNRESOLVED_IDENTITY = {
   identity: IDENTITY_INIT,
   labels: ['reserved:init'],
-  namedPorts: [],
   resolved: false,
-};
+} as const;
+
+const UNRESOLVED: PodFacts = { uid: '', namedPorts: [], ...UNRESOLVED_IDENTITY };
 
 export class PodIdentities {
   readonly #pods: Reflector<Pod>;

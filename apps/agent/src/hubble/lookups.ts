@@ -95,8 +95,8 @@ function withVerdict(
   let known = verdicts.get(ruleSet);
   if (!known) {
     known = new Map();
-    for (const entry of ruleSet.entries)
-      if (entry.verdict !== 'allow') known.set(entry.origin, entry.verdict);
+    for (const { verdict, origin: number } of ruleSet.rows)
+      if (verdict === 'deny' || verdict === 'unenforced') known.set(number, verdict);
     verdicts.set(ruleSet, known);
   }
   const verdict = known.get(origin);

@@ -6,8 +6,16 @@ import type { BpfMap } from '@cilium-ts/bpf';
 import { mappedPrefixLength, parsePrefix } from '@cilium-ts/net';
 import { Reconciler, type ReconcilerStatus } from '@cilium-ts/tables';
 
-/** From best to least: the node's own addresses, local pods, the API server, pods of the cluster, nodes, policy's CIDRs. */
-export const SOURCES = ['host', 'local', 'kube-apiserver', 'custom-resource', 'node', 'generated'] as const;
+/** From best to least: the node's own addresses, local pods, the API server, pods of the cluster, nodes, pod CIDRs, policy's CIDRs. */
+export const SOURCES = [
+  'host',
+  'local',
+  'kube-apiserver',
+  'custom-resource',
+  'node',
+  'pod-cidr',
+  'generated',
+] as const;
 export type IpcacheSource = (typeof SOURCES)[number];
 
 export interface IpcacheEntry {

@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rule sets from the policy source become inner policy maps under new numbers; endpoints are flipped to them in one go.
-import {
-  PolicyFlags,
-  PolicyPrefix,
-  TrafficDirection,
-  type PolicyEntry,
-  type PolicyKey,
-} from '@cilium-ts/abi';
-import { AppError, errorMessage, type Logger } from '@cilium-ts/base';
-import type { BpfMap, OuterMap } from '@cilium-ts/bpf';
+// Identities that come and go are written into the maps that are there.
+import type { PolicyEntry, PolicyKey } from '@cilium-ts/abi';
+import { errorMessage, type Logger } from '@cilium-ts/base';
+import type { OuterMap } from '@cilium-ts/bpf';
+import { CIDR_IDENTITY_MIN, cidrLabels } from '@cilium-ts/identity';
 import { withSpan } from '@cilium-ts/telemetry';
 import {
-  ruleSetIdOf,
+  SEMANTICS_VERSION,
   type CidrIdentity,
   type Direction,
   type Origin,
@@ -21,10 +17,17 @@ import {
   type RuleSetEntry,
   type Subject,
 } from '@cilium-ts/policy';
+import type { TableReader } from '@cilium-ts/tables';
+import type { IdentityRow } from '../rows.ts';
+import { KnownIdentities } from './known-identities.ts';
+import { PolicyMaps, type Realized } from './policy-maps.ts';
+import { PublishedPolicy } from './published-policy.ts';
 
 /** The local endpoints, as far as policy needs them. */
 export interface PolicyEndpoints {
   needed(): readonly { readonly identity: number; readonly pod: string; readonly ruleSetId: string }[];
+  /** Rule set numbers in use. */
+  numbers(): ReadonlySet<number>;
   /** Writes the numbers of all endpoints to the kernel; at once, in one turn of the loop. */
   flip(
     assign: (identity: number, pod: string) => Assignment | undefined,
@@ -40,6 +43,8 @@ export interface Assignment {
 export interface RealizerPorts {
   readonly map: OuterMap<number, PolicyKey, PolicyEntry>;
   readonly entriesMax: number;
+  /** The cluster's, with their labels, and the reserved ones. */
+  readonly identities: TableReader<IdentityRow>;
   readonly endpoints: PolicyEndpoints;
   /** Writes prefixes and resolves when the kernel has them. */
   readonly cidrs: (upserts: readonly CidrIdentity[], removals: readonly string[]) => Promise<void>;
@@ -51,6 +56,8 @@ export interface RealizerPorts {
 }
 
 export interface PersistedPolicy {
+  /** What the rule sets mean; those of another version are not read. */
+  readonly semantics: number;
   readonly at: PolicyRevision | undefined;
   readonly ruleSets: readonly { readonly number: number; readonly ruleSet: RuleSet }[];
   readonly subjects: readonly Subject[];
@@ -67,43 +74,17 @@ const REMOVE_AFTER_MS = 2000;
 const FORGET_AFTER_MS = 120_000;
 const RETRY_MS = 1000;
 
-interface Realized {
-  readonly number: number;
-  readonly ruleSet: RuleSet;
-}
-
-export function encodeEntry(entry: RuleSetEntry): [PolicyKey, PolicyEntry] {
-  const bits = entry.protocol === 0 ? 0 : 8 + entry.portPrefix;
-  const flags =
-    entry.verdict === 'deny'
-      ? PolicyFlags.POLICY_DENY
-      : entry.verdict === 'unenforced'
-        ? PolicyFlags.POLICY_UNENFORCED
-        : 0;
-  return [
-    {
-      prefixlen: PolicyPrefix.POLICY_PREFIX_L3 + bits,
-      identity: entry.identity,
-      direction: entry.direction === 'egress' ? TrafficDirection.DIR_EGRESS : TrafficDirection.DIR_INGRESS,
-      protocol: entry.protocol,
-      port: entry.port,
-    },
-    { origin: entry.origin, precedence: entry.precedence, l7RuleSet: entry.l7 ?? 0, flags, prefixBits: bits },
-  ];
-}
-
 export class PolicyRealizer {
   readonly #ports: RealizerPorts;
-  readonly #documents = new Map<string, RuleSet>();
-  readonly #subjects = new Map<number, Subject>();
-  readonly #cidrs = new Map<string, CidrIdentity>();
-  readonly #realized = new Map<string, Realized>();
+  readonly #published = new PublishedPolicy();
+  readonly #known: KnownIdentities;
+  readonly #maps: PolicyMaps;
   /** Number -> rule set, also of those that were removed a short while ago. */
   readonly #byNumber = new Map<number, RuleSet>();
   readonly #waiters = new Set<() => void>();
   readonly #timers = new Set<NodeJS.Timeout>();
-  #next = 1;
-  #at: PolicyRevision | undefined;
+  /** Numbers of an earlier run that endpoints may still use. */
+  #inherited: number[] = [];
   #acknowledged: PolicyRevision | undefined;
   #told: { readonly at: PolicyRevision | undefined; readonly error: string | undefined } = {
     at: undefined,
@@ -117,6 +98,8 @@ export class PolicyRealizer {
 
   constructor(ports: RealizerPorts) {
     this.#ports = ports;
+    this.#known = new KnownIdentities(ports.identities, () => void this.refresh());
+    this.#maps = new PolicyMaps(ports.map, ports.entriesMax, this.#known.cache);
   }
 
   get revision(): PolicyRevision | undefined {
@@ -132,27 +115,29 @@ export class PolicyRealizer {
     return this.#failures;
   }
 
-  /** Takes over the pinned maps of an earlier run; numbers that the map does not have are dropped. */
+  /**
+   * Takes over the meaning of an earlier run's numbers: its maps stay in force as they are until identities are listed, and
+   * are then made anew.
+   */
   async restore(state: PersistedPolicy | undefined): Promise<void> {
-    const present = new Set((await this.#ports.map.entries()).map(([number]) => number));
-    this.#next = Math.max(0, ...present) + 1;
-    for (const { number, ruleSet } of state?.ruleSets ?? []) {
-      if (!present.delete(number)) continue;
-      this.#documents.set(ruleSet.id, ruleSet);
-      this.#realized.set(ruleSet.id, { number, ruleSet });
-      this.#byNumber.set(number, ruleSet);
-    }
-    // Numbers without meaning: endpoints using them are flipped by the first publication, then they go.
-    if (present.size > 0) this.#later(REMOVE_AFTER_MS * 5, () => void this.#removeUnused([...present]));
-    if (!state) return;
-    for (const subject of state.subjects) this.#subjects.set(subject.identity, subject);
-    for (const cidr of state.cidrs) this.#cidrs.set(cidr.prefix, cidr);
-    this.#at = state.at;
+    const present = await this.#maps.present();
+    this.#inherited = [...present];
+    if (state?.semantics !== SEMANTICS_VERSION) return;
+    const kept = state.ruleSets.filter(({ number }) => present.has(number));
+    for (const { number, ruleSet } of kept) this.#byNumber.set(number, ruleSet);
+    this.#published.restore({ ...state, ruleSets: kept.map(({ ruleSet }) => ruleSet) });
+    this.#learnCidrs(state.cidrs);
     await this.#ports.cidrs(state.cidrs, []);
   }
 
+  #learnCidrs(cidrs: readonly CidrIdentity[]): void {
+    for (const { prefix, identity } of cidrs)
+      if (identity >= CIDR_IDENTITY_MIN) this.#known.update(identity, cidrLabels(prefix));
+  }
+
   receive(publication: PolicyPublication): void {
-    const removedCidrs = this.#learn(publication);
+    this.#published.learn(publication);
+    this.#learnCidrs(publication.cidrs);
     this.#ports.logger.info(
       {
         revision: publication.at.revision,
@@ -164,29 +149,7 @@ export class PolicyRealizer {
       },
       'policy received',
     );
-    this.#chain = this.#chain.then(() => this.#round(publication.cidrs, removedCidrs));
-  }
-
-  /** Puts the publication into memory; returns prefixes to remove after the flip. */
-  #learn(publication: PolicyPublication): string[] {
-    const removed = new Set(publication.removedCidrs);
-    if (publication.snapshot) {
-      const cidrs = new Set(publication.cidrs.map((cidr) => cidr.prefix));
-      for (const prefix of this.#cidrs.keys()) if (!cidrs.has(prefix)) removed.add(prefix);
-      this.#subjects.clear();
-      const kept = new Set(publication.ruleSets.map((ruleSet) => ruleSet.id));
-      for (const id of this.#documents.keys()) if (!kept.has(id)) this.#documents.delete(id);
-    }
-    for (const ruleSet of publication.ruleSets) this.#documents.set(ruleSet.id, ruleSet);
-    for (const subject of publication.subjects) this.#subjects.set(subject.identity, subject);
-    for (const identity of publication.removedSubjects) this.#subjects.delete(identity);
-    for (const cidr of publication.cidrs) {
-      this.#cidrs.set(cidr.prefix, cidr);
-      removed.delete(cidr.prefix);
-    }
-    for (const prefix of removed) this.#cidrs.delete(prefix);
-    this.#at = publication.at;
-    return [...removed];
+    this.#chain = this.#chain.then(() => this.#round());
   }
 
   /** Makes the endpoints of now follow the policy of now; folded with rounds that are waiting. */
@@ -195,15 +158,14 @@ export class PolicyRealizer {
       this.#queued = true;
       this.#chain = this.#chain.then(() => {
         this.#queued = false;
-        return this.#round([], []);
+        return this.#round();
       });
     }
     return this.#chain;
   }
 
   ruleSetOf(identity: number, pod: string): RuleSet | undefined {
-    const subject = this.#subjects.get(identity);
-    return subject && this.#documents.get(ruleSetIdOf(subject, pod));
+    return this.#published.ruleSetOf(identity, pod);
   }
 
   /** Resolves when there is a rule set for this identity, or after `timeoutMs`. */
@@ -226,18 +188,42 @@ export class PolicyRealizer {
     return true;
   }
 
-  #assign(identity: number, pod: string): Assignment | undefined {
-    const ruleSet = this.ruleSetOf(identity, pod);
-    const realized = ruleSet && this.#realized.get(ruleSet.id);
-    return realized && { number: realized.number, ruleSetId: realized.ruleSet.id };
+  /** Whether the maps know the identity, waiting up to `timeoutMs`: without that nobody may have it. */
+  waitForIdentity(identity: number, timeoutMs: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        stop();
+        resolve(false);
+      }, timeoutMs);
+      const stop = this.#known.whenKnown(identity, () => {
+        clearTimeout(timer);
+        resolve(true);
+      });
+    });
   }
 
-  async #round(cidrs: readonly CidrIdentity[], removedCidrs: readonly string[]): Promise<void> {
+  /** Calls when the maps know the identity; returns the way to stop. */
+  whenKnown(identity: number, tell: () => void): () => void {
+    return this.#known.whenKnown(identity, tell);
+  }
+
+  #assign(identity: number, pod: string): Assignment | undefined {
+    const ruleSet = this.ruleSetOf(identity, pod);
+    const realized = ruleSet && this.#maps.get(ruleSet.id);
+    if (!realized) return undefined;
+    this.#byNumber.set(realized.number, realized.ruleSet);
+    return { number: realized.number, ruleSetId: realized.ruleSet.id };
+  }
+
+  async #round(): Promise<void> {
+    // Before the identities are listed, maps would lack what is allowed by label.
+    await this.#ports.identities.whenSynced();
     if (this.#stopped) return;
     for (const wake of [...this.#waiters]) wake();
-    const at = this.#at;
+    const at = this.#published.at;
     try {
-      await this.#ports.cidrs(cidrs, []);
+      await this.#followIdentities();
+      await this.#writeCidrs();
       await withSpan('policy realise', { 'policy.revision': at?.revision ?? 0 }, () => this.#makeMaps());
       this.#error = undefined;
     } catch (error) {
@@ -253,8 +239,36 @@ export class PolicyRealizer {
       this.#error === undefined ? at : undefined,
     );
     this.#ports.raiseEpoch();
-    if (removedCidrs.length > 0) await this.#ports.cidrs([], removedCidrs);
+    if (this.#error === undefined) await this.#dropCidrs();
     this.#settle(at);
+  }
+
+  async #followIdentities(): Promise<void> {
+    const changed = this.#known.take();
+    try {
+      await this.#maps.follow(changed);
+    } catch (error) {
+      this.#known.giveBack(changed);
+      throw error;
+    }
+    this.#known.settled(changed);
+  }
+
+  async #writeCidrs(): Promise<void> {
+    const work = this.#published.cidrsToWrite();
+    await this.#ports.cidrs(work, []);
+    this.#published.written(work);
+  }
+
+  /** After the flip: nobody asks for these any more. */
+  async #dropCidrs(): Promise<void> {
+    const work = this.#published.takeRemovedCidrs();
+    if (work.length === 0) return;
+    await this.#ports.cidrs(
+      [],
+      work.map(({ prefix }) => prefix),
+    );
+    for (const { identity } of work) this.#known.update(identity, undefined);
   }
 
   #settle(at: PolicyRevision | undefined): void {
@@ -269,65 +283,45 @@ export class PolicyRealizer {
       }
       this.#ports.acknowledge(at, this.#error);
     }
+    if (this.#error !== undefined) return;
     const used = this.#usedIds();
-    const unused = [...this.#realized.values()].filter(({ ruleSet }) => !used.has(ruleSet.id));
-    if (unused.length > 0 && this.#error === undefined) {
-      this.#later(REMOVE_AFTER_MS, () => void this.#removeUnused(unused.map(({ number }) => number)));
-    }
+    const unused = this.#maps.list().filter(({ ruleSet }) => !used.has(ruleSet.id));
+    const numbers = [...unused.map(({ number }) => number), ...this.#inherited.splice(0)];
+    if (numbers.length > 0) this.#later(REMOVE_AFTER_MS, () => this.#removeUnused(numbers));
   }
 
+  /** Rule sets that local endpoints are to use, and those they use until then. */
   #usedIds(): Set<string> {
     const used = new Set<string>();
     for (const { identity, pod, ruleSetId } of this.#ports.endpoints.needed()) {
       const ruleSet = this.ruleSetOf(identity, pod);
       if (ruleSet) used.add(ruleSet.id);
-      // The one in force stays until its successor is in the kernel.
-      if (this.#realized.has(ruleSetId)) used.add(ruleSetId);
+      if (this.#published.knowsRuleSet(ruleSetId)) used.add(ruleSetId);
     }
     return used;
   }
 
-  /** One new inner map for each rule set that local endpoints need and the kernel has not; one update of the outer map. */
-  async #makeMaps(): Promise<void> {
-    const made: { number: number; ruleSet: RuleSet; inner: BpfMap<PolicyKey, PolicyEntry> }[] = [];
-    try {
-      for (const id of this.#usedIds()) {
-        const ruleSet = this.#documents.get(id);
-        if (!ruleSet || this.#realized.has(id)) continue;
-        if (ruleSet.entries.length > this.#ports.entriesMax) {
-          throw new AppError(
-            'policy-map-full',
-            `a rule set needs ${ruleSet.entries.length} entries, bpf-policy-map-max is ${this.#ports.entriesMax}`,
-          );
-        }
-        const inner = await this.#ports.map.createInner(ruleSet.entries.map(encodeEntry));
-        made.push({ number: this.#next++, ruleSet, inner });
-      }
-      await this.#ports.map.put(made.map(({ number, inner }) => [number, inner]));
-      for (const { number, ruleSet } of made) {
-        this.#realized.set(ruleSet.id, { number, ruleSet });
-        this.#byNumber.set(number, ruleSet);
-      }
-    } finally {
-      for (const { inner } of made) inner.close();
-    }
+  #makeMaps(): Promise<void> {
+    const wanted = this.#ports.endpoints
+      .needed()
+      .map(({ identity, pod }) => this.ruleSetOf(identity, pod))
+      .filter((ruleSet) => ruleSet !== undefined);
+    return this.#maps.make([...new Set(wanted)]);
   }
 
-  async #removeUnused(numbers: readonly number[]): Promise<void> {
+  /** Numbers that some endpoint uses now stay; a later round looks at them again. */
+  #removeUnused(numbers: readonly number[]): void {
+    const inUse = this.#ports.endpoints.numbers();
     const used = this.#usedIds();
     const gone = numbers.filter((number) => {
       const ruleSet = this.#byNumber.get(number);
-      return !ruleSet || !used.has(ruleSet.id);
+      const current = ruleSet && used.has(ruleSet.id) && this.#maps.get(ruleSet.id)?.number === number;
+      return !inUse.has(number) && !current;
     });
-    for (const number of gone) {
-      const ruleSet = this.#byNumber.get(number);
-      if (ruleSet && this.#realized.get(ruleSet.id)?.number === number) this.#realized.delete(ruleSet.id);
-    }
-    try {
-      await this.#ports.map.deleteMany(gone);
-    } catch (error) {
+    this.#inherited.push(...numbers.filter((number) => inUse.has(number)));
+    this.#maps.remove(gone).catch((error: unknown) => {
       this.#ports.logger.warn({ error: errorMessage(error) }, 'cannot remove old rule sets');
-    }
+    });
     this.#later(FORGET_AFTER_MS, () => gone.forEach((number) => this.#byNumber.delete(number)));
   }
 
@@ -341,11 +335,15 @@ export class PolicyRealizer {
   }
 
   #snapshot(): PersistedPolicy {
+    const inUse = this.#ports.endpoints.numbers();
     return {
-      at: this.#at,
-      ruleSets: [...this.#realized.values()].map(({ number, ruleSet }) => ({ number, ruleSet })),
-      subjects: [...this.#subjects.values()],
-      cidrs: [...this.#cidrs.values()],
+      at: this.#published.at,
+      semantics: SEMANTICS_VERSION,
+      ruleSets: [...this.#byNumber].flatMap(([number, ruleSet]) =>
+        inUse.has(number) || this.#maps.get(ruleSet.id)?.number === number ? [{ number, ruleSet }] : [],
+      ),
+      subjects: this.#published.subjects(),
+      cidrs: this.#published.cidrs(),
     };
   }
 
@@ -355,7 +353,7 @@ export class PolicyRealizer {
   }
 
   numberOf(ruleSetId: string): number | undefined {
-    return this.#realized.get(ruleSetId)?.number;
+    return this.#maps.get(ruleSetId)?.number;
   }
 
   /** What the policy map's entry stands for; undefined where the number is not known any more. */
@@ -367,16 +365,23 @@ export class PolicyRealizer {
     return { kind: 'default-deny', isolatedBy: ruleSet.isolatedBy[direction] };
   }
 
+  /** What is in the kernel for a number; undefined for one of an earlier run. */
+  entriesByNumber(number: number): RuleSetEntry[] | undefined {
+    const ruleSet = this.#byNumber.get(number);
+    const realized = ruleSet && this.#maps.get(ruleSet.id);
+    return realized?.number === number ? this.#maps.entries(ruleSet!.id) : undefined;
+  }
+
   get cidrCount(): number {
-    return this.#cidrs.size;
+    return this.#published.cidrCount;
   }
 
   ruleSets(): readonly Realized[] {
-    return [...this.#realized.values()];
+    return this.#maps.list();
   }
 
   cidrs(): readonly CidrIdentity[] {
-    return [...this.#cidrs.values()];
+    return this.#published.cidrs();
   }
 
   async stop(): Promise<void> {
@@ -384,5 +389,6 @@ export class PolicyRealizer {
     for (const timer of this.#timers) clearTimeout(timer);
     for (const wake of [...this.#waiters]) wake();
     await this.#chain;
+    this.#maps.close();
   }
 }
