@@ -89,10 +89,22 @@ async function removeNetns(layout: SandboxLayout): Promise<void> {
 /** Removes the pin of a network namespace; the namespace ends with its last process. */
 export async function dropNetns(name: string): Promise<void> {
   const path = `${NETNS_DIR}/${name}`;
-  await runTool('umount', ['-l', path]).catch(() => undefined);
-  await unlink(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw new AppError('cleanup', `${path}: ${error.message}`);
-  });
+  // Several mounts may lie on one another; a file that still carries one is busy.
+  for (let mounts = 0; !(await unlinkUnlessBusy(path)); mounts++) {
+    if (mounts === 10) throw new AppError('cleanup', `${path} stays busy`);
+    await runTool('umount', ['-l', path]);
+  }
+}
+
+async function unlinkUnlessBusy(path: string): Promise<boolean> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'EBUSY') return false;
+    if (code !== 'ENOENT') throw new AppError('cleanup', `${path}: ${message}`);
+  }
+  return true;
 }
 
 async function removeNetnsDir(): Promise<void> {
