@@ -68,10 +68,6 @@ subprogram int policy_lookup(struct run *r, identity_t remote, __u32 side, struc
 	r->origin = 0;
 	r->match_type = MATCH_NONE;
 	decision->audited = 0;
-	if (has(CONFIG_ALLOW_HOST) && side == DIR_INGRESS && remote == IDENTITY_HOST) {
-		r->match_type = MATCH_L3_ONLY;
-		return 0;
-	}
 	if (!inner)
 		return POLICY_FAIL(DROP_NO_RULE_SET);
 	exact = bpf_map_lookup_elem(inner, &key);
@@ -80,8 +76,13 @@ subprogram int policy_lookup(struct run *r, identity_t remote, __u32 side, struc
 	entry = exact;
 	if (wild && (!exact || policy_beats(wild, exact)))
 		entry = wild;
-	if (!entry)
-		return POLICY_FAIL(DROP_POLICY_DENIED);
+	if (!entry) {
+		/* The default deny leaves the node's probes alone; a deny that somebody wrote has an entry. */
+		if (!has(CONFIG_ALLOW_HOST) || side != DIR_INGRESS || remote != IDENTITY_HOST)
+			return POLICY_FAIL(DROP_POLICY_DENIED);
+		r->match_type = MATCH_L3_ONLY;
+		return 0;
+	}
 	r->origin = entry->origin;
 	r->match_type = policy_match_type(entry, entry == exact);
 	decision->audited = entry->flags & POLICY_AUDIT;

@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import {
   DropReason,
+  EndpointFlags,
   EventType,
   PolicyMatch,
   PolicyVerdict,
@@ -207,6 +208,29 @@ describe.each(FAMILIES)('policy over %s', (family) => {
     expect(lab.run('cil_from_netdev', query(STRANGER)).action).toBe(Action.drop);
     expect(lab.toPod(SERVER, query(REMOTE)).action).toBe(Action.ok);
     expect(drops(await lab.events())).toMatchObject([{ sourceIdentity: 2 }]);
+  });
+
+  test('the node passes the default deny, but not a deny that names it or everyone', async () => {
+    const node = { ipv4: '192.168.77.1', ipv6: 'fd77::1' };
+    lab.lxc.set({ addr: node[family] }, { ifindex: 0, id: 9, flags: EndpointFlags.ENDPOINT_HOST });
+    const probe = (): Uint8Array =>
+      packet(family, node, SERVER, {
+        protocol: 'tcp',
+        sourcePort: nextPort++,
+        destinationPort: 8080,
+        tcpFlags: TcpFlag.syn,
+      });
+    await lab.setPolicy(SERVER, []);
+    expect(lab.toPod(SERVER, probe()).action).toBe(Action.ok);
+    for (const identity of [1, 0]) {
+      await lab.setPolicy(SERVER, [{ direction: 'ingress', identity, verdict: 'deny', origin: 5 }]);
+      await lab.events();
+      expect(lab.toPod(SERVER, probe()).action).toBe(Action.drop);
+      expect(drops(await lab.events())).toMatchObject([
+        { subtype: DropReason.DROP_POLICY_DENY_LIST, sourceIdentity: 1, origin: 5 },
+      ]);
+    }
+    lab.lxc.delete({ addr: node[family] });
   });
 
   test('ICMP is asked by its type', async () => {
