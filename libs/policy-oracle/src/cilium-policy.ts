@@ -123,15 +123,20 @@ function portsOf({ world, direction }: Context, { ports = [] }: PortRule): PortR
   });
 }
 
+/** An empty list of rules is none. */
+function written(rules: unknown): boolean {
+  return Array.isArray(rules) && rules.length > 0;
+}
+
 /** The rank of the strictest condition that a port rule sets, plain where it sets none. */
 function rankOf(port: PortRule, item: DirectionRule): number {
   const { rules = {}, listener } = port;
   if (listener) return RANK.redirect(listener.priority || 126);
-  if (rules['http']) return RANK.redirect(101);
-  if (rules['kafka']) return RANK.redirect(106);
+  if (written(rules['http'])) return RANK.redirect(101);
+  if (written(rules['kafka'])) return RANK.redirect(106);
   if (rules['l7proto'] ?? rules['l7']) return RANK.redirect(111);
   if (port.serverNames?.length || port.terminatingTLS || port.originatingTLS) return RANK.redirect(116);
-  if (rules['dns']) return RANK.redirect(121);
+  if (written(rules['dns'])) return RANK.redirect(121);
   return item.authentication?.mode && item.authentication.mode !== 'disabled' ? RANK.condition : RANK.plain;
 }
 

@@ -19,7 +19,7 @@ export const RANK = {
   redirect: (priority: number): number => 254 - priority,
   condition: 2,
   plain: 1,
-  /** Peers nobody can tell yet: counts only where nothing else allows. */
+  /** Peers nobody can tell yet: yields to every allow of its level. */
   unknown: 0,
 } as const;
 

@@ -66,12 +66,12 @@ function judgeEntries(world: World, entries: readonly Entry[], flow: Flow): Judg
   const common = { matching: origins(matching), isolatedBy: origins(isolating), defaultDeny: false };
 
   for (const tier of TIERS) {
-    const here = matching.filter((entry) => entry.tier === tier && entry.rank !== RANK.unknown);
+    const here = matching.filter((entry) => entry.tier === tier);
     const letIn = tier === 'Normal' && hostIsLetIn(world, flow);
     const first = Math.min(...here.map(({ priority }) => priority));
     const deciding = here.filter(({ priority, verdict }) => priority === first && verdict !== 'pass');
     if (deciding.length > 0 || letIn) {
-      const highest = Math.max(RANK.plain, ...deciding.map(({ rank }) => rank));
+      const highest = Math.max(letIn ? RANK.plain : 0, ...deciding.map(({ rank }) => rank));
       const decidedBy = origins(deciding.filter(({ rank }) => rank === highest));
       if (highest === RANK.deny) return { ...common, verdict: 'deny', decidedBy };
       if (highest === RANK.plain || letIn) return { ...common, verdict: 'allow', decidedBy };
@@ -80,9 +80,6 @@ function judgeEntries(world: World, entries: readonly Entry[], flow: Flow): Judg
     if (tier === 'Normal' && isolating.length > 0) break;
   }
   if (!strict && isolating.length === 0) return { ...common, verdict: 'allow', decidedBy: [] };
-  // A default deny that an entry with untellable peers may have been meant to lift.
-  const perhaps = origins(matching.filter(({ rank }) => rank === RANK.unknown));
-  if (perhaps.length > 0) return { ...common, verdict: 'unenforced', decidedBy: perhaps };
   return { ...common, verdict: 'deny', decidedBy: [], defaultDeny: true };
 }
 

@@ -245,11 +245,11 @@ describe('the feed', () => {
         spec: { endpointSelector: {}, ingress: [{ toPorts: [{ ports: [{ port }] }] }] },
       }) as never;
     expect(feed.upsertPolicy(object('80')).problems).toEqual([]);
-    expect(feed.upsertPolicy(object('0'))).toMatchObject({ previousInForce: true });
+    expect(feed.upsertPolicy(object('00'))).toMatchObject({ previousInForce: true });
     engine.compile();
     expect(ask(engine, BACKEND, 'ingress', 2, 80)?.verdict).toBe('allow');
     expect(ask(engine, BACKEND, 'ingress', 2, 81)).toBeUndefined();
-    feed.deletePolicy(object('0'));
+    feed.deletePolicy(object('00'));
     engine.compile();
     expect(ask(engine, BACKEND, 'ingress', 2, 81)?.verdict).toBe('allow');
   });

@@ -8,6 +8,7 @@ import {
   RANK_KAFKA,
   RANK_L7PROTO,
   RANK_LISTENER,
+  RANK_REDIRECT,
   RANK_TLS,
   type UnenforcedCondition,
 } from './rule.ts';
@@ -39,12 +40,18 @@ export function parseL7(
     if (object[field] === undefined || object[field] === null) continue;
     conditions.push(note(context, `${where}.${field}`, 'TLS interception', RANK_TLS));
   }
-  if (object['listener'] !== undefined && object['listener'] !== null) {
-    if (context.direction === 'ingress')
-      context.read.fail(context.at(`${where}.listener`), 'is for egress only');
-    conditions.push(note(context, `${where}.listener`, 'a proxy listener', RANK_LISTENER));
-  }
+  const listener = parseListener(context, object['listener'], `${where}.listener`);
+  if (listener) conditions.push(listener);
   return conditions.sort((a, b) => b.rank - a.rank)[0];
+}
+
+function parseListener(context: ItemContext, value: unknown, where: string): UnenforcedCondition | undefined {
+  const { read } = context;
+  const object = read.object(value, context.at(where), ['envoyConfig', 'name', 'priority']);
+  if (!object) return undefined;
+  if (context.direction === 'ingress') read.fail(context.at(where), 'is for egress only');
+  const priority = read.integer(object['priority'], context.at(`${where}.priority`), 0, 100) ?? 0;
+  return note(context, where, 'a proxy listener', priority === 0 ? RANK_LISTENER : RANK_REDIRECT - priority);
 }
 
 function note(context: ItemContext, where: string, what: string, rank: number): UnenforcedCondition {
@@ -138,7 +145,8 @@ export function checkDnsName(context: ItemContext, object: Record<string, unknow
 function checkPorts(context: ItemContext, name: string, ports: readonly unknown[], path: string): void {
   if (ports.length === 0) context.read.fail(path, 'L7 rules need ports');
   for (const port of ports) {
-    const { protocol, endPort } = (port ?? {}) as { protocol?: unknown; endPort?: unknown };
+    const { port: number, protocol, endPort } = (port ?? {}) as Readonly<Record<string, unknown>>;
+    if (number === '0') context.read.fail(path, `${name} rules cannot be for every port`);
     const text = typeof protocol === 'string' && protocol !== '' ? protocol.toUpperCase() : 'ANY';
     if (name === 'dns' && typeof endPort === 'number' && endPort > 0) {
       context.read.fail(path, 'DNS rules cannot be combined with a port range');

@@ -45,7 +45,16 @@ describe('a policy is refused', () => {
       egress({ toCIDRSet: [{ cidr: '10.0.0.0/8', cidrGroupRef: 'g' }] }),
       'exactly one of cidr',
     ],
-    ['port 0', port('0'), 'spec.egress[0].toPorts[0].ports[0].port: "0"'],
+    [
+      'L7 rules for every port',
+      egress({ toPorts: [{ ports: [{ port: '0', protocol: 'TCP' }], rules: { http: [{ path: '/' }] } }] }),
+      'http rules cannot be for every port',
+    ],
+    [
+      'listener priority',
+      egress({ toPorts: [{ ports: [{ port: '1' }], listener: { name: 'x', priority: 101 } }] }),
+      'listener.priority',
+    ],
     ['port 65536', port('65536'), 'spec.egress[0].toPorts[0].ports[0].port: "65536"'],
     ['leading zero', port('010'), 'leading zeros'],
     ['range backwards', port('90', { endPort: 80 }), 'endPort: 80 is smaller'],
@@ -111,7 +120,7 @@ describe('a policy is refused', () => {
   test('with all of its problems at once', () => {
     const spec = {
       endpointSelector: {},
-      egress: [{ toCIDR: ['x'] }, { toPorts: [{ ports: [{ port: '0' }, { port: '99999' }] }] }],
+      egress: [{ toCIDR: ['x'] }, { toPorts: [{ ports: [{ port: '00' }, { port: '99999' }] }] }],
     };
     expect(problems(spec)).toHaveLength(3);
   });

@@ -104,7 +104,8 @@ export const RANK_ALLOW = 1;
 export const RANK_PASS = 0;
 /** Widens nothing and takes nothing away: only the reason of a drop. */
 export const RANK_UNKNOWN_PEER = 0;
-/** Ranks of L7 conditions, in the order in which redirects outrank each other. */
+/** Ranks of L7 conditions, in the order in which redirects outrank each other: this minus a listener's own priority (1 to 100), or: */
+export const RANK_REDIRECT = 254;
 export const RANK_HTTP = 254 - 101;
 export const RANK_KAFKA = 254 - 106;
 export const RANK_L7PROTO = 254 - 111;

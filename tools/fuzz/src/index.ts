@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: Apache-2.0
+export { Random } from './random.ts';
+export { shrink } from './shrink.ts';

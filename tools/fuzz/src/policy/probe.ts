@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// The questions asked of every case: who, which way, which protocol and port.
+import { PROTOCOLS, type Direction } from '@cilium-ts/policy-oracle';
+import type { Random } from '../random.ts';
+import { ADDRESSES, EDGE_PORTS, ICMP_TYPES, ICMPV6_TYPES, PODS, RESERVED } from './universe.ts';
+
+/** The remote end: somebody with an identity of its own, or an address that prefixes give one. */
+export interface Peer {
+  readonly name: string;
+  /** Undefined for an address outside the cluster. */
+  readonly identity?: number;
+  readonly addresses: readonly string[];
+}
+
+export interface Probe {
+  readonly direction: Direction;
+  readonly peer: Peer;
+  readonly protocol: number;
+  /** The type for ICMP. */
+  readonly port: number;
+}
+
+export const PEERS: readonly Peer[] = [
+  ...PODS.map(({ identity, namespace, name, ipv4, ipv6 }) => ({
+    name: `${namespace}/${name}`,
+    identity,
+    addresses: [ipv4, ipv6],
+  })),
+  ...RESERVED.map(({ identity, label, ipv4, ipv6 }) => ({
+    name: `reserved:${label}`,
+    identity,
+    addresses: [ipv4, ipv6],
+  })),
+  ...ADDRESSES.map((address) => ({ name: address, addresses: [address] })),
+];
+
+const SERVICES: readonly (readonly [number, number])[] = [
+  ...[PROTOCOLS.TCP, PROTOCOLS.UDP, PROTOCOLS.SCTP].flatMap((protocol) =>
+    EDGE_PORTS.map((port) => [protocol, port] as const),
+  ),
+  ...ICMP_TYPES.map((type) => [PROTOCOLS.ICMP, type] as const),
+  ...ICMPV6_TYPES.map((type) => [PROTOCOLS.ICMPV6, type] as const),
+];
+
+/** Every question there is. */
+export const ALL_PROBES: readonly Probe[] = PEERS.flatMap((peer) =>
+  (['ingress', 'egress'] as const).flatMap((direction) =>
+    SERVICES.map(([protocol, port]) => ({ direction, peer, protocol, port })),
+  ),
+);
+
+export function someProbes(random: Random, count: number, from = ALL_PROBES): Probe[] {
+  return Array.from({ length: count }, () => random.pick(from));
+}
+
+export function formatProbe({ direction, peer, protocol, port }: Probe): string {
+  const name = Object.entries(PROTOCOLS).find(([, number]) => number === protocol)?.[0] ?? String(protocol);
+  return `${direction} ${direction === 'ingress' ? 'from' : 'to'} ${peer.name} port ${port}/${name}`;
+}
