@@ -50,6 +50,15 @@ export interface EngineState {
   readonly cidrs: readonly CidrIdentity[];
 }
 
+/** A rule, the policy it stands in, and whom it selects. */
+export interface OwnedRule {
+  readonly policy: ParsedPolicy;
+  readonly rule: Rule;
+  /** Kept up to date by the selector cache. */
+  readonly endpoints?: ReadonlySet<number>;
+  readonly onNode?: Matcher;
+}
+
 interface SubjectState {
   readonly subject: Subject;
   readonly usesNamedPorts: boolean;
@@ -73,7 +82,7 @@ export class PolicyEngine {
   readonly #dirty = new Set<number>();
   readonly #removed = new Set<number>();
   readonly #nodes = new Map<string, IndexedLabels>();
-  readonly #nodeMatchers = new WeakMap<LabelSelector, Matcher>();
+  readonly #rules = new Map<string, readonly OwnedRule[]>();
   readonly #cidrs = new Map<string, number>();
   /** Numbers given to prefixes by an earlier run, so that a restart changes nothing. */
   readonly #remembered = new Map<string, number>();
@@ -108,6 +117,10 @@ export class PolicyEngine {
     const old = this.#policies.get(key);
     if (old) this.#touchSubjectsOf(old);
     this.#policies.set(key, policy);
+    this.#rules.set(
+      key,
+      policy.rules.map((rule) => this.#ownedRule(policy, rule)),
+    );
     this.#touchSubjectsOf(policy);
     this.#cidrsStale = true;
   }
@@ -117,6 +130,7 @@ export class PolicyEngine {
     if (!old) return;
     this.#touchSubjectsOf(old);
     this.#policies.delete(policyKey(id));
+    this.#rules.delete(policyKey(id));
     this.#cidrsStale = true;
   }
 
@@ -166,26 +180,25 @@ export class PolicyEngine {
   }
 
   /** The rules that select an identity (or, for the host's, the node), for explain and listings. */
-  rulesOf(identity: number, node?: string): { policy: ParsedPolicy; rule: Rule }[] {
-    const selected = identity === IDENTITY_HOST ? this.#nodeTest(node) : this.#endpointTest(identity);
-    const found: { policy: ParsedPolicy; rule: Rule }[] = [];
-    for (const policy of this.#policies.values())
-      for (const rule of policy.rules) if (selected(rule)) found.push({ policy, rule });
+  rulesOf(identity: number, node?: string): OwnedRule[] {
+    const found: OwnedRule[] = [];
+    const labels = node === undefined ? undefined : this.#nodes.get(node);
+    for (const owned of this.#rules.values()) {
+      for (const one of owned) {
+        const selected =
+          identity === IDENTITY_HOST
+            ? labels !== undefined && one.onNode?.(labels) === true
+            : one.endpoints?.has(identity) === true;
+        if (selected) found.push(one);
+      }
+    }
     return found;
   }
 
-  #endpointTest(identity: number): (rule: Rule) => boolean {
-    return (rule) => rule.on === 'endpoints' && this.#cache.select(rule.subject).has(identity);
-  }
-
-  #nodeTest(node: string | undefined): (rule: Rule) => boolean {
-    const labels = node === undefined ? undefined : this.#nodes.get(node);
-    return ({ on, subject }) => {
-      if (on !== 'nodes' || !labels) return false;
-      let matches = this.#nodeMatchers.get(subject);
-      if (!matches) this.#nodeMatchers.set(subject, (matches = matcherOf(subject)));
-      return matches(labels);
-    };
+  #ownedRule(policy: ParsedPolicy, rule: Rule): OwnedRule {
+    return rule.on === 'nodes'
+      ? { policy, rule, onNode: matcherOf(rule.subject) }
+      : { policy, rule, endpoints: this.#cache.select(rule.subject) };
   }
 
   subject(identity: number): Subject | undefined {

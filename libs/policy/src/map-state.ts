@@ -67,7 +67,17 @@ function blocksOf(ruleSet: RuleSet, direction: Direction): Block[] {
       blocks.push({ row, precedence, key, bits: blockBits(protocol, prefix), covering, cell });
     }
   }
-  return blocks.sort(compareBlocks);
+  return withoutRepeats(blocks.sort(compareBlocks));
+}
+
+/** Of rules that put the same entry for the same peers, the first one gives its name to it. */
+function withoutRepeats(blocks: readonly Block[]): Block[] {
+  const seen = new Set<string>();
+  return blocks.filter(({ key, precedence, row }) => {
+    if (row.audited) return true;
+    const text = `${key} ${precedence} ${row.selector} ${row.verdict}`;
+    return !seen.has(text) && seen.add(text) !== undefined;
+  });
 }
 
 /** A covering entry of higher precedence wins anyway; an equal one does where it denies, or is for the same key. */

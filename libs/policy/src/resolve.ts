@@ -209,15 +209,8 @@ function compareRows(a: OpenRow, b: OpenRow): number {
 export function resolveRuleSet(identity: number, items: readonly OwnedItem[], world: ResolveWorld): RuleSet {
   const ingress = resolveDirection(identity, 'ingress', items, world);
   const egress = resolveDirection(identity, 'egress', items, world);
-  const keys = new Map<LabelSelector, string>();
-  const keyOf = (selector: LabelSelector | undefined): string => {
-    if (!selector) return '';
-    let key = keys.get(selector);
-    if (key === undefined) keys.set(selector, (key = selectorKey(selector)));
-    return key;
-  };
   const byText = (a: OpenRow, b: OpenRow): number =>
-    compareRows(a, b) || compareText(keyOf(a.selector), keyOf(b.selector));
+    compareRows(a, b) || compareText(selectorText(a), selectorText(b));
   const open = [...ingress.rows, ...egress.rows].sort(byText);
   const both = <T>(pick: (result: DirectionResult) => T) => ({
     ingress: pick(ingress),
@@ -227,7 +220,7 @@ export function resolveRuleSet(identity: number, items: readonly OwnedItem[], wo
   const content = {
     enforced: both((result) => result.enforced),
     defaultDeny: both((result) => result.defaultDeny),
-    ...number(open, [...auditedBy.ingress, ...auditedBy.egress], keyOf),
+    ...number(open, [...auditedBy.ingress, ...auditedBy.egress]),
     isolatedBy: both((result) => result.isolatedBy),
     auditedBy,
   };
@@ -238,10 +231,13 @@ function compareText(a: string, b: string): number {
   return a === b ? 0 : a < b ? -1 : 1;
 }
 
+function selectorText({ selector }: OpenRow): string {
+  return selector ? selectorKey(selector) : '';
+}
+
 function number(
   open: readonly OpenRow[],
   moreOrigins: readonly Origin[],
-  keyOf: (selector: LabelSelector | undefined) => string,
 ): Pick<RuleSet, 'rows' | 'selectors' | 'origins'> {
   const selectors: LabelSelector[] = [];
   const selectorNumbers = new Map<string, number>([['', 0]]);
@@ -256,7 +252,7 @@ function number(
     return origins.length;
   };
   const rows = open.map((row): RuleRow => {
-    const key = keyOf(row.selector);
+    const key = selectorText(row);
     let selector = selectorNumbers.get(key);
     if (selector === undefined) selectorNumbers.set(key, (selector = selectors.push(row.selector!)));
     const { direction, verdict, level, rank, protocol, from, to, audited } = row;
@@ -269,25 +265,31 @@ function number(
 
 /** Rows are sorted, so equal ones of one origin are neighbours. */
 function dropRepeats(rows: readonly RuleRow[]): RuleRow[] {
-  let last = '';
-  return rows.filter((row) => {
-    const text = Object.values(row).join();
-    const repeat = text === last;
-    last = text;
-    return !repeat;
-  });
+  return rows.filter((row, at) => at === 0 || !sameRow(row, rows[at - 1]!));
+}
+
+function sameRow(a: RuleRow, b: RuleRow): boolean {
+  return a.origin === b.origin && a.selector === b.selector && rowText(a) === rowText(b);
 }
 
 /** 128 bits of SHA-256 over everything but the id. */
 export function contentHash(content: Omit<RuleSet, 'id'>): string {
   const { enforced, defaultDeny, selectors, rows, origins, isolatedBy, auditedBy } = content;
-  const flat = rows.map((row) => rowColumns(row).join());
-  const text = JSON.stringify([enforced, defaultDeny, selectors, flat, origins, isolatedBy, auditedBy]);
+  const places = (list: readonly Origin[]): string =>
+    list.map((origin) => `${originKey(origin)}\0${origin.line}`).join('\n');
+  const text = [
+    JSON.stringify([enforced, defaultDeny]),
+    ...rows.map(rowText),
+    '',
+    // As written, not as compared: what a reader makes of the text must be what was hashed.
+    JSON.stringify(selectors),
+    ...[origins, isolatedBy.ingress, isolatedBy.egress, auditedBy.ingress, auditedBy.egress].map(places),
+  ].join('\n\n');
   return sha256Hex(new TextEncoder().encode(text)).slice(0, 32);
 }
 
 /** The columns of a row in a fixed order, so that its hash does not depend on how the object was made. */
-function rowColumns(row: RuleRow): unknown[] {
+function rowText(row: RuleRow): string {
   const { direction, verdict, level, rank, selector, protocol, from, to, origin, audited } = row;
-  return [direction, verdict, level, rank, selector, protocol, from, to, origin, audited];
+  return `${direction} ${verdict} ${level} ${rank} ${selector} ${protocol} ${from} ${to} ${origin} ${audited}`;
 }

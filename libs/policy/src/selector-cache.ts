@@ -13,13 +13,10 @@ export class SelectorCache {
   readonly #labels = new Map<number, readonly Label[]>();
   readonly #indexed = new Map<number, IndexedLabels>();
   readonly #selectors = new Map<string, Cached>();
-  readonly #keys = new WeakMap<LabelSelector, string>();
 
-  /** Canonical key of a selector, remembered by object. */
+  /** Canonical key of a selector. */
   key(selector: LabelSelector): string {
-    let key = this.#keys.get(selector);
-    if (key === undefined) this.#keys.set(selector, (key = selectorKey(selector)));
-    return key;
+    return selectorKey(selector);
   }
 
   identities(): ReadonlyMap<number, readonly Label[]> {

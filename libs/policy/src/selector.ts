@@ -24,12 +24,20 @@ export function requireKey(source: string, key: string): Requirement {
   return { source, key, operator: 'Exists', values: [] };
 }
 
-/** Equal for selectors that mean the same requirements, whatever their order. */
+const keys = new WeakMap<LabelSelector, string>();
+
+/** Equal for selectors that mean the same requirements, whatever their order; remembered by object. */
 export function selectorKey(selector: LabelSelector): string {
-  return selector
-    .map((r) => `${r.source}:${r.key} ${r.operator} ${[...r.values].sort().join(',')}`)
-    .sort()
-    .join(';');
+  let key = keys.get(selector);
+  if (key === undefined) {
+    key = selector.map(requirementKey).sort().join(';');
+    keys.set(selector, key);
+  }
+  return key;
+}
+
+function requirementKey({ source, key, operator, values }: Requirement): string {
+  return `${source}:${key} ${operator} ${values.length > 1 ? [...values].sort().join(',') : (values[0] ?? '')}`;
 }
 
 export function selects(selector: LabelSelector, labels: readonly Label[]): boolean {

@@ -4,6 +4,7 @@ import type { Bench } from './bench.ts';
 import { podPacket } from './pod-packet.ts';
 import { podStart } from './pod-start.ts';
 import { podCrr, podRr } from './pod-tcp.ts';
+import { policyCompile } from './policy-compile.ts';
 import { policyLatency } from './policy-latency.ts';
 import { start } from './start.ts';
 
@@ -12,6 +13,7 @@ export const BENCHES: readonly Bench[] = [
   podRr,
   podCrr,
   podPacket,
+  policyCompile,
   policyLatency,
   podStart,
   start,
