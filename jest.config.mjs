@@ -31,7 +31,13 @@ export default {
       testMatch: ['<rootDir>/{apps,libs,tools}/**/*.test.ts'],
       testPathIgnorePatterns: ['\\.kernel\\.test\\.ts$', '/node_modules/'],
     },
-    { ...common, displayName: 'kernel', testMatch: ['<rootDir>/{apps,libs,tools}/**/*.kernel.test.ts'] },
+    {
+      ...common,
+      displayName: 'kernel',
+      testMatch: ['<rootDir>/{apps,libs,tools}/**/*.kernel.test.ts'],
+      globalSetup: '<rootDir>/libs/native/src/test-run-up.ts',
+      globalTeardown: '<rootDir>/libs/native/src/test-run-down.ts',
+    },
     {
       ...common,
       displayName: 'sandbox',

@@ -26,6 +26,7 @@ import {
   setLink,
 } from '@cilium-ts/netlink';
 import { loadNative } from '@cilium-ts/native';
+import { uniqueName } from '@cilium-ts/native/testing';
 import { buildSync } from 'esbuild';
 import { TestApi } from './test-api.ts';
 
@@ -73,7 +74,7 @@ export class TestNode {
   #agent: ChildProcess | undefined;
 
   constructor(suffix: string) {
-    this.name = `ctst-${process.pid}${suffix}`;
+    this.name = uniqueName(suffix);
     this.directory = mkdtempSync(join(tmpdir(), `${this.name}-`));
     this.#cgroup = join(findCgroup2(), this.name);
   }

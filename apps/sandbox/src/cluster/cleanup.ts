@@ -110,7 +110,8 @@ async function unlinkUnlessBusy(path: string): Promise<boolean> {
 async function removeNetnsDir(): Promise<void> {
   const left = await readdir(NETNS_DIR).catch(() => []);
   if (left.length > 0) return;
-  if (mountPoints().includes(NETNS_DIR)) await runTool('umount', ['-l', NETNS_DIR]).catch(() => undefined);
+  // Not lazily: a namespace that another program pins at this moment keeps the mount.
+  if (mountPoints().includes(NETNS_DIR)) await runTool('umount', [NETNS_DIR]).catch(() => undefined);
   await rmdir(NETNS_DIR).catch(() => undefined);
 }
 

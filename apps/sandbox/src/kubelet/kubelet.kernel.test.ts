@@ -6,6 +6,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileS
 import http from 'node:http';
 import { KubeClient, PODS, waitFor, type ContainerStatus, type Pod } from '@cilium-ts/kube';
 import { silentLogger } from '@cilium-ts/base';
+import { uniqueName } from '@cilium-ts/native/testing';
 import { removeSandbox } from '../cluster/cleanup.ts';
 import { artifactsOf, privateLayout } from '../cluster/layout.ts';
 import { buildNetwork } from '../cluster/network.ts';
@@ -18,7 +19,7 @@ import { Kubelet } from './kubelet.ts';
 import { MemoryApi } from './memory-api.ts';
 import { ObjectCache } from './object-cache.ts';
 
-const layout = privateLayout(`ctst-${process.pid}k`);
+const layout = privateLayout(uniqueName('k'));
 const runtime = new Runtime(artifactsOf(process.cwd()).runtime);
 const api = new MemoryApi();
 let client: KubeClient;

@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { uniqueName } from '@cilium-ts/native/testing';
 import { artifactsOf, privateLayout } from '../cluster/layout.ts';
 import { dropCgroup, removeSandbox } from '../cluster/cleanup.ts';
 import { buildNetwork } from '../cluster/network.ts';
@@ -13,7 +14,7 @@ import { cgroupMount } from '../cluster/preflight.ts';
 import { Runtime, type RunningContainer } from './runtime.ts';
 import type { ContainerRunSpec } from './specification.ts';
 
-const layout = privateLayout(`ctst-${process.pid}r`);
+const layout = privateLayout(uniqueName('r'));
 const runtime = new Runtime(artifactsOf(process.cwd()).runtime);
 const root = { uid: 0, gid: 0, groups: [], capabilities: 0xa80425fbn, noNewPrivileges: false };
 const PATH = 'PATH=/usr/sbin:/usr/bin:/sbin:/bin';

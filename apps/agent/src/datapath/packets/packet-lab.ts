@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import * as abi from '@cilium-ts/abi';
 import { BpfObject, EventReader, ensureBpffs, type BpfProgram } from '@cilium-ts/bpf';
 import { loadNative, type Native } from '@cilium-ts/native';
+import { uniqueName } from '@cilium-ts/native/testing';
 import { mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 
@@ -141,7 +142,7 @@ export class PacketLab {
 
   static async create(options: LabOptions = {}): Promise<PacketLab> {
     const native = loadNative();
-    const directory = mkdtempSync(join(tmpdir(), 'ctst-packets-'));
+    const directory = mkdtempSync(join(tmpdir(), `${uniqueName('packets')}-`));
     ensureBpffs(native, directory);
     const load = (file: string): Promise<BpfObject> =>
       BpfObject.load(native, join(process.env['CILIUM_TS_BPF'] ?? 'dist/bpf', file), {

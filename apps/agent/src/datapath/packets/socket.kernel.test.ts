@@ -12,6 +12,7 @@ import { promisify } from 'node:util';
 import { LAYOUT_HASH, lbServicesMap, lbSlotsMap } from '@cilium-ts/abi';
 import { AttachType, BpfObject, attachCgroup, ensureCgroup2, type Attachment } from '@cilium-ts/bpf';
 import { loadNative } from '@cilium-ts/native';
+import { uniqueName } from '@cilium-ts/native/testing';
 
 const HOOKS: Record<string, number> = {
   cil_sock4_connect: AttachType.cgroupInet4Connect,
@@ -102,9 +103,9 @@ function service(id: number, addr: string, protocol: number, backend?: { addr: s
 }
 
 beforeAll(async () => {
-  mount = mkdtempSync(join(tmpdir(), 'ctst-cgroup-'));
+  mount = mkdtempSync(join(tmpdir(), `${uniqueName('cgroup')}-`));
   ensureCgroup2(native, mount);
-  cgroup = join(mount, `ctst-sock-${process.pid}`);
+  cgroup = join(mount, uniqueName('sock'));
   mkdirSync(cgroup);
   const path = join(process.env['CILIUM_TS_BPF'] ?? 'dist/bpf', 'bpf_sock.o');
   object = await BpfObject.load(native, path, { expectedLayoutHash: LAYOUT_HASH });
