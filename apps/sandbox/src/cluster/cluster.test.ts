@@ -48,6 +48,7 @@ describe('machineProblem', () => {
     kernel: '6.1',
     hasBtf: true,
     filesystems: 'nodev\tbpf\nnodev\tcgroup2\nnodev\toverlay\n',
+    mounts: '22 1 254:0 / / rw - ext4 /dev/vda rw\n23 22 0:4 / /proc rw - proc proc rw\n',
   };
 
   it('accepts a machine with BTF, bpffs, cgroup v2 and overlayfs, for root', () => {
@@ -62,6 +63,9 @@ describe('machineProblem', () => {
     );
     expect(machineProblem({ ...good, filesystems: 'nodev\tbpf\nnodev\tcgroup\nnodev\toverlay\n' })).toContain(
       'lacks cgroup v2',
+    );
+    expect(machineProblem({ ...good, mounts: '23 22 0:4 / /proc rw - proc proc rw\n' })).toContain(
+      'mount --rbind DIR DIR',
     );
   });
 });

@@ -13,6 +13,8 @@ export interface MachineFacts {
   readonly hasBtf: boolean;
   /** Text of /proc/filesystems. */
   readonly filesystems: string;
+  /** Text of /proc/self/mountinfo. */
+  readonly mounts: string;
 }
 
 export function readMachine(): MachineFacts {
@@ -21,6 +23,7 @@ export function readMachine(): MachineFacts {
     kernel: release(),
     hasBtf: existsSync('/sys/kernel/btf/vmlinux'),
     filesystems: readFileSync('/proc/filesystems', 'utf8'),
+    mounts: readFileSync('/proc/self/mountinfo', 'utf8'),
   };
 }
 
@@ -39,6 +42,10 @@ export function machineProblem(facts: MachineFacts): string | undefined {
     if (!new RegExp(`\\t${type}$`, 'm').test(facts.filesystems)) {
       return `kernel ${facts.kernel} lacks ${name}: use a kernel with ${config}`;
     }
+  }
+  // Neither mount propagation nor a switch of root works there, for `ip netns` as little as for us.
+  if (!facts.mounts.split('\n').some((line) => line.split(' ')[4] === '/')) {
+    return 'the root folder here is a plain folder of another root: mount it on itself (mount --rbind DIR DIR) before chroot';
   }
   return undefined;
 }
