@@ -106,8 +106,7 @@ function joinEndpoints(base: Foundation, ipcache: Ipcache, source: PolicySource)
     ),
     state: new EndpointStateFiles(stateDirectory, logger),
     ipam,
-    attach: (device, ifindex, restored) => datapath.attachEndpoint(device, ifindex, restored),
-    detach: (device) => datapath.detachEndpoint(device),
+    hooks: datapath.pods,
     ipcache: {
       upsert: (address, identity) => {
         const node = base.node.internalIps.find((ip) => ip.includes(':') === address.includes(':')) ?? '';
@@ -121,6 +120,7 @@ function joinEndpoints(base: Foundation, ipcache: Ipcache, source: PolicySource)
     logger,
   });
   lifecycle.onStop(() => realizer.stop());
+  lifecycle.onStop(() => datapath.pods.stop());
   return { realizer, manager, network, ipam, restorePolicy: () => realizer.restore(memory.read()) };
 }
 

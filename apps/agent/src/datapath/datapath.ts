@@ -35,7 +35,6 @@ import {
   ensureBpffs,
   ensureCgroup2,
   probeFeatures,
-  type Attachment,
   type Feature,
   type FeatureTable,
 } from '@cilium-ts/bpf';
@@ -44,6 +43,7 @@ import { accepting, deleteFilter, Netlink } from '@cilium-ts/netlink';
 import type { AgentConfig } from '../config.ts';
 import { RuntimeMemory } from './epoch.ts';
 import { findObjectDirectory } from './files.ts';
+import { PodHooks } from './pod-hooks.ts';
 import { planDatapath, planMapSizes, type NodeFacts } from './plan.ts';
 
 export interface NativeDevice {
@@ -131,9 +131,8 @@ export class Datapath {
   readonly fallbacks: string[] = [];
   readonly linkDirectory: string;
   readonly #parts: Parts;
-  readonly #fromContainer: BpfProgram;
-  readonly #toContainer: BpfProgram;
-  readonly #attachments = new Map<string, Attachment[]>();
+  /** The programs of pods' devices. */
+  readonly pods: PodHooks;
   readonly #devices: AttachedDevice[] = [];
   #socketLb = false;
 
@@ -151,8 +150,15 @@ export class Datapath {
     for (const [feature, taken] of FALLBACKS) {
       if (!this.features.has(feature)) this.#note(this.features.explain(feature), taken);
     }
-    this.#fromContainer = lxc.program('cil_from_container');
-    this.#toContainer = lxc.program('cil_to_container');
+    this.pods = new PodHooks({
+      native: parts.native,
+      logger: parts.logger,
+      programs: { ingress: lxc.program('cil_from_container'), egress: lxc.program('cil_to_container') },
+      linkDirectory: this.linkDirectory,
+      method: this.#trafficMethod(),
+      tcx: this.features.has('tcx'),
+      onFallback: (reason) => this.#noteClsact(reason),
+    });
   }
 
   /** @throws AppError with what to do; SystemError with the end of the verifier's log */
@@ -211,49 +217,30 @@ export class Datapath {
     this.#parts.logger.warn({ kernel: this.features.kernel }, line);
   }
 
-  /** Both hooks of a pod's device. `restored`: an earlier run may have attached in another way. */
-  async attachEndpoint(hostDevice: string, ifindex: number, restored = false): Promise<void> {
-    await this.#attachBoth({ name: hostDevice, ifindex }, this.#fromContainer, this.#toContainer, restored);
+  #noteClsact(reason: string): void {
+    this.#note(this.features.explain('tcx'), `clsact (${reason})`);
   }
 
-  /** Ingress and egress side by side: each waits for a grace period. Returns the method taken. */
-  async #attachBoth(
-    device: NativeDevice,
-    ingress: BpfProgram,
-    egress: BpfProgram,
-    restored: boolean,
-  ): Promise<string> {
+  /** Both hooks of a native device; an earlier run may have attached in another way. Returns the method taken. */
+  async #attachBoth(device: NativeDevice, ingress: BpfProgram, egress: BpfProgram): Promise<string> {
     const { native } = this.#parts;
-    const one = async (program: BpfProgram, direction: 'ingress' | 'egress'): Promise<Attachment> => {
+    const one = async (program: BpfProgram, direction: 'ingress' | 'egress'): Promise<string> => {
       const pinPath = join(this.linkDirectory, `${device.name}_${direction}`);
       const options = { program, ifindex: device.ifindex, direction, method: this.#trafficMethod(), pinPath };
       const attachment = await attachTraffic(native, options);
       // The other way's program goes only now, so that no packet passes unseen.
       if (attachment.method === 'clsact') rmSync(pinPath, { force: true });
-      else if (restored) await this.#removeFilter(device.ifindex, direction);
-      return attachment;
+      else await this.#removeFilter(device.ifindex, direction);
+      if (attachment.fallback !== undefined) this.#noteClsact(attachment.fallback);
+      return attachment.method;
     };
-    const both = await Promise.all([one(ingress, 'ingress'), one(egress, 'egress')]);
-    this.#attachments.set(device.name, both);
-    const fallback = both.find((attachment) => attachment.fallback !== undefined)?.fallback;
-    if (fallback !== undefined) this.#note(this.features.explain('tcx'), `clsact (${fallback})`);
-    return both[0].method;
+    const [method] = await Promise.all([one(ingress, 'ingress'), one(egress, 'egress')]);
+    return method;
   }
 
   async #removeFilter(ifindex: number, direction: 'ingress' | 'egress'): Promise<void> {
     const request = accepting(deleteFilter(ifindex, direction, 1), 'ENOENT', 'EINVAL', 'ENODEV');
     await new Netlink(this.#parts.native).run(request);
-  }
-
-  /** The device may be gone already. */
-  async detachEndpoint(hostDevice: string): Promise<void> {
-    const attachments = this.#attachments.get(hostDevice) ?? [];
-    this.#attachments.delete(hostDevice);
-    for (const attachment of attachments) attachment.close();
-    for (const direction of ['ingress', 'egress']) {
-      rmSync(join(this.linkDirectory, `${hostDevice}_${direction}`), { force: true });
-    }
-    await Promise.resolve();
   }
 
   /** Pins of pods that are no more. */
@@ -273,7 +260,7 @@ export class Datapath {
     const fromDevice = objects.host.program('cil_from_netdev');
     const toDevice = objects.host.program('cil_to_netdev');
     for (const device of devices) {
-      const traffic = await this.#attachBoth(device, fromDevice, toDevice, true);
+      const traffic = await this.#attachBoth(device, fromDevice, toDevice);
       this.#devices.push({ ...device, traffic, xdp: await this.#attachXdp(device) });
     }
   }
@@ -327,7 +314,8 @@ export class Datapath {
   }
 
   /** What is attached stays attached. */
-  stop(): void {
+  async stop(): Promise<void> {
+    await this.pods.stop();
     for (const object of Object.values(this.#parts.objects)) object.close();
   }
 }

@@ -32,8 +32,11 @@ export interface ManagerPorts {
     claim(address: string, owner: string): boolean;
     release(address: string, owner: string): void;
   };
-  readonly attach: (hostDevice: string, ifindex: number, restored?: boolean) => Promise<void>;
-  readonly detach: (hostDevice: string) => Promise<void>;
+  readonly hooks: {
+    attach(device: { readonly name: string; readonly ifindex: number }): Promise<void>;
+    restore(device: { readonly name: string; readonly ifindex: number }): Promise<void>;
+    detach(hostDevice: string): Promise<void>;
+  };
   readonly ipcache: {
     upsert(address: string, identity: number): void;
     remove(address: string): void;
@@ -124,7 +127,7 @@ export class EndpointManager implements PolicyEndpoints {
       await Promise.all([
         network.configurePod(pod, created),
         network.configureHost(pod, created),
-        this.#ports.attach(hostDevice, created.ifindex),
+        this.#ports.hooks.attach({ name: hostDevice, ifindex: created.ifindex }),
         identity.then((facts) => this.#adopt(row!.id, facts)),
       ]);
       row = table.get(String(row.id)) ?? row;
@@ -306,7 +309,7 @@ export class EndpointManager implements PolicyEndpoints {
     table.upsert(String(row.id), inState(row, 'disconnecting', 'deleted'));
     for (const address of addressesOf(row)) ipcache.remove(address);
     removeRows(maps, row);
-    await this.#ports.detach(row.hostDevice);
+    await this.#ports.hooks.detach(row.hostDevice);
     await network.remove(row.hostDevice);
     await state.remove(row.id);
     const owner = `${podOf(row)}:${row.containerId}`;
@@ -354,7 +357,7 @@ export class EndpointManager implements PolicyEndpoints {
     maps.endpoints.set({ ifindex }, endpointValue(restored));
     writeDelivery(maps, restored);
     for (const address of addressesOf(row)) this.#ports.ipcache.upsert(address, row.identity);
-    await this.#ports.attach(row.hostDevice, ifindex, true);
+    await this.#ports.hooks.restore({ name: row.hostDevice, ifindex });
     return true;
   }
 
