@@ -17,13 +17,17 @@ function* smaller(value: unknown): Generator<unknown> {
 }
 
 /** Takes away whatever can go while `fails` stays true. Values are JSON; `tries` bounds the work. */
-export function shrink<T>(value: T, fails: (candidate: T) => boolean, tries = 5000): T {
+export async function shrink<T>(
+  value: T,
+  fails: (candidate: T) => boolean | Promise<boolean>,
+  tries = 3000,
+): Promise<T> {
   let best = value;
   for (let again = true; again && tries > 0;) {
     again = false;
     for (const candidate of smaller(best) as Generator<T>) {
       if (tries-- <= 0) break;
-      if (!fails(candidate)) continue;
+      if (!(await fails(candidate))) continue;
       best = candidate;
       again = true;
       break;

@@ -3,6 +3,7 @@
 import type { IpcacheExactKey, IpcachePrefixKey, IpcacheValue } from '@cilium-ts/abi';
 import { AppError, type Logger } from '@cilium-ts/base';
 import type { BpfMap } from '@cilium-ts/bpf';
+import { IDENTITY_WORLD } from '@cilium-ts/identity';
 import { mappedPrefixLength, parsePrefix } from '@cilium-ts/net';
 import { Reconciler, type ReconcilerStatus } from '@cilium-ts/tables';
 
@@ -41,6 +42,12 @@ export interface IpcacheMaps {
 }
 
 const EXACT = 128;
+/**
+ * In the map IPv4 addresses lie inside ::/0 and a few narrower prefixes of IPv6; a row of their own keeps what those say
+ * away from them.
+ */
+const ALL_IPV4 = '0.0.0.0/0';
+const WORLD: IpcacheEntry = { identity: IDENTITY_WORLD, node: '' };
 const IDLE_TIMEOUT_MS = 5000;
 const equal = (a: Row, b: Row): boolean =>
   a.entry.identity === b.entry.identity && a.entry.node === b.entry.node;
@@ -86,11 +93,14 @@ export class Ipcache {
         },
         prune: async (wanted) => {
           const present = (await maps.ipcache.entries()).map(([key]) => key);
-          await maps.ipcache.deleteMany(present.filter((key) => !wanted.has(`${key.addr}/${key.prefixlen}`)));
+          // No address at all and the base of ::/0 are the same bytes.
+          const stale = present.filter(({ addr, prefixlen }) => !wanted.has(`${addr || '::'}/${prefixlen}`));
+          await maps.ipcache.deleteMany(stale);
         },
         settled: raiseEpoch,
       },
     });
+    this.#write(ALL_IPV4);
   }
 
   upsert(source: IpcacheSource, prefixText: string, entry: IpcacheEntry): void {
@@ -120,8 +130,9 @@ export class Ipcache {
     const entries = this.#known.get(key);
     const best = entries && SOURCES.find((source) => entries.has(source));
     const name = `${prefix.address}/${prefixlen}`;
-    if (best === undefined) reconciler.unset(name);
-    else reconciler.set(name, { address: prefix.address, prefixlen, entry: entries!.get(best)! });
+    const entry = best === undefined ? (key === ALL_IPV4 ? WORLD : undefined) : entries!.get(best)!;
+    if (entry === undefined) reconciler.unset(name);
+    else reconciler.set(name, { address: prefix.address, prefixlen, entry });
   }
 
   list(): IpcacheRow[] {

@@ -6,12 +6,13 @@ import { AppError } from '@cilium-ts/base';
 import type { BpfMap, OuterMap } from '@cilium-ts/bpf';
 import {
   MapState,
+  encodeEntry,
+  encodeKey,
   type MapChange,
   type RuleSet,
   type RuleSetEntry,
   type SelectorCache,
 } from '@cilium-ts/policy';
-import { encodeEntry, encodeKey } from './entry-bytes.ts';
 
 export interface Realized {
   readonly number: number;

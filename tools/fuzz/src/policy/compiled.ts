@@ -16,6 +16,8 @@ export interface Compiled {
   identityOf(peer: Peer): number;
 }
 
+/** Of an address outside of every prefix. */
+export const WORLD = 2;
 const SUBJECTS = { web: 300, db: 301, health: 4, init: 5, host: 1 } as const;
 
 /** The identity of the judged endpoint. */
@@ -81,7 +83,7 @@ export function ruleSetOf(engine: PolicyEngine, setting: Setting): Compiled {
 }
 
 function longestMatch(cidrs: readonly CidrIdentity[], address: string): number {
-  let best = { bits: 0, identity: address.includes(':') ? 10 : 9 };
+  let best = { bits: 0, identity: WORLD };
   for (const { prefix, identity } of cidrs) {
     const parsed = parsePrefix(prefix)!;
     if (parsed.bits >= best.bits && prefixContainsAddress(parsed, address))

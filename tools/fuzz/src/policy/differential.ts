@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Specification against compiled rule set, with shrinking and a report that can be read without the program.
+// Specification, compiled rule set and real programs against each other, with shrinking and a report that can be read
+// without the program.
 import { stringify } from 'yaml';
 import { Random } from '../random.ts';
 import { shrink } from '../shrink.ts';
 import { compiledAnswer, disagreement, isolationDisagreement } from './compare.ts';
 import { compile, InvalidCase } from './compiled.ts';
 import { policyCase, type Features, type PolicyCase } from './generate.ts';
-import { ALL_PROBES, type Probe } from './probe.ts';
+import { PROBES_AT_ONCE, type KernelBed, type Trial } from './kernel.ts';
+import { ALL_PROBES, KERNEL_PROBES, someProbes, type Probe } from './probe.ts';
 import { specify } from './specified.ts';
 
 /** Lines of disagreement between specification and compiled rule set. @throws InvalidCase */
@@ -22,41 +24,119 @@ export function modelDisagreements(each: PolicyCase, probes: readonly Probe[] = 
   });
 }
 
+/** The same for the programs; each line ends with what the compiled rule set says. @throws InvalidCase */
+async function kernelDisagreements(
+  each: PolicyCase,
+  bed: KernelBed,
+  probes: readonly Probe[],
+): Promise<string[]> {
+  const trial = { setting: each.setting, compiled: compile(each), probes };
+  const [answers] = await bed.answer([trial]);
+  return compareTrial(each, trial, answers!);
+}
+
+function compareTrial(
+  each: PolicyCase,
+  { compiled, probes }: Trial,
+  answers: Awaited<ReturnType<KernelBed['answer']>>[number],
+): string[] {
+  const judge = specify(each);
+  return probes.flatMap((probe, index) => {
+    const line = disagreement(judge(probe), answers[index]!, probe, 'programs');
+    return line === undefined ? [] : [`${line}, compiled ${compiledAnswer(compiled, probe).verdict}`];
+  });
+}
+
 /** The smallest case that still fails, where an invalid one does not count. */
-export function shrinkCase(each: PolicyCase, disagreements: (candidate: PolicyCase) => string[]): PolicyCase {
+async function shrinkCase(
+  each: PolicyCase,
+  disagreements: (candidate: PolicyCase) => string[] | Promise<string[]>,
+): Promise<string[]> {
   const named = new Map(each.objects.map(({ kind, metadata }) => [metadata.name, { kind, metadata }]));
-  const fails = (objects: PolicyCase['objects']): boolean => {
+  const fails = async (objects: PolicyCase['objects']): Promise<boolean> => {
     const intact = objects.every(({ kind, metadata }) => {
       const whole = named.get(metadata?.name);
       return whole && kind === whole.kind && metadata.namespace === whole.metadata.namespace;
     });
     if (!intact) return false;
     try {
-      return disagreements({ ...each, objects }).length > 0;
+      return (await disagreements({ ...each, objects })).length > 0;
     } catch {
       return false;
     }
   };
-  return { ...each, objects: shrink(each.objects, fails) };
+  const small = { ...each, objects: await shrink(each.objects, fails) };
+  return [...(await disagreements(small)).slice(0, 6), JSON.stringify(small.setting), yaml(small)];
 }
 
-/** Everything that is needed to see a failure again. */
-export function report(seed: number, each: PolicyCase, lines: readonly string[]): string {
-  const objects = each.objects.map((object) => stringify(object)).join('---\n');
-  return [`seed ${seed}`, JSON.stringify(each.setting), ...lines.slice(0, 6), objects].join('\n');
+function yaml({ objects }: PolicyCase): string {
+  return objects.map((object) => stringify(object)).join('---\n');
+}
+
+function report(seed: number, lines: readonly string[]): string {
+  return [`seed ${seed}`, ...lines].join('\n');
 }
 
 /** Runs one seed against the compiled rule set; undefined where all agree, otherwise the report. */
-export function fuzzModel(seed: number, features: Features): string | undefined {
+export async function fuzzModel(
+  seed: number,
+  features: Features,
+  probes: readonly Probe[] = ALL_PROBES,
+): Promise<string | undefined> {
   const each = policyCase(new Random(seed), features);
-  let lines: string[];
   try {
-    lines = modelDisagreements(each);
+    if (modelDisagreements(each, probes).length === 0) return undefined;
   } catch (error) {
     if (!(error instanceof InvalidCase)) throw error;
-    return report(seed, each, [`invalid: ${error.message}`]);
+    return report(seed, [`invalid: ${error.message}`, yaml(each)]);
   }
-  if (lines.length === 0) return undefined;
-  const small = shrinkCase(each, modelDisagreements);
-  return report(seed, small, modelDisagreements(small));
+  return report(seed, await shrinkCase(each, modelDisagreements));
+}
+
+export interface KernelRun {
+  readonly firstSeed: number;
+  readonly cases: number;
+  readonly flowsEach: number;
+  readonly features: Features;
+}
+
+/** Runs cases through programs with and without the local host let in; returns the report of every seed that fails. */
+export async function fuzzKernel(
+  beds: { readonly letIn: KernelBed; readonly asked: KernelBed },
+  { firstSeed, cases, flowsEach, features }: KernelRun,
+): Promise<string[]> {
+  const reports: string[] = [];
+  const atOnce = Math.max(1, Math.min(128, Math.floor(PROBES_AT_ONCE / flowsEach)));
+  for (let done = 0; done < cases; done += atOnce) {
+    const batch = Array.from({ length: Math.min(atOnce, cases - done) }, (_, index) =>
+      prepare(firstSeed + done + index, flowsEach, features),
+    );
+    for (const [bed, allowLocalhost] of [
+      [beds.letIn, true],
+      [beds.asked, false],
+    ] as const) {
+      const mine = batch.filter(({ each }) => each.setting.allowLocalhost === allowLocalhost);
+      if (mine.length === 0) continue;
+      const answers = await bed.answer(mine.map(({ trial }) => trial));
+      for (const [index, { seed, each, trial }] of mine.entries()) {
+        if (compareTrial(each, trial, answers[index]!).length === 0) continue;
+        const lines = await shrinkCase(each, (candidate) =>
+          kernelDisagreements(candidate, bed, trial.probes),
+        );
+        reports.push(report(seed, lines));
+      }
+    }
+  }
+  return reports;
+}
+
+function prepare(
+  seed: number,
+  flows: number,
+  features: Features,
+): { seed: number; each: PolicyCase; trial: Trial } {
+  const random = new Random(seed);
+  const each = policyCase(random, features);
+  const probes = someProbes(random, flows, KERNEL_PROBES);
+  return { seed, each, trial: { setting: each.setting, compiled: compile(each), probes } };
 }

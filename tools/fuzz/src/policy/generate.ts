@@ -63,7 +63,6 @@ const SPECIAL_SELECTORS: readonly Json[] = [
   { matchLabels: { 'io.cilium.k8s.policy.cluster': CLUSTER, app: 'web' } },
   { matchLabels: { 'reserved:host': '' } },
   { matchLabels: { 'reserved:remote-node': '' } },
-  { matchExpressions: [{ key: 'reserved:world-ipv4', operator: 'Exists' }] },
 ];
 
 function peerSelector(random: Random): Json {

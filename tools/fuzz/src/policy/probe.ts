@@ -57,3 +57,18 @@ export function formatProbe({ direction, peer, protocol, port }: Probe): string 
   const name = Object.entries(PROTOCOLS).find(([, number]) => number === protocol)?.[0] ?? String(protocol);
   return `${direction} ${direction === 'ingress' ? 'from' : 'to'} ${peer.name} port ${port}/${name}`;
 }
+
+function isIcmp(protocol: number): boolean {
+  return protocol === PROTOCOLS.ICMP || protocol === PROTOCOLS.ICMPV6;
+}
+
+/**
+ * Questions a single packet can ask. ICMP errors are judged by the flow they speak of, types other than echo are all one
+ * flow to the programs, and a packet has one family.
+ */
+export const KERNEL_PROBES: readonly Probe[] = ALL_PROBES.filter(({ peer, protocol, port }) => {
+  if (!isIcmp(protocol)) return true;
+  const v6 = protocol === PROTOCOLS.ICMPV6;
+  if (!peer.addresses.some((address) => address.includes(':') === v6)) return false;
+  return v6 ? port === 128 || port === 129 : port === 8 || port === 0;
+});

@@ -6,7 +6,7 @@ import {
   type PolicyEntry,
   type PolicyKey,
 } from '@cilium-ts/abi';
-import type { RuleSetEntry, Verdict } from '@cilium-ts/policy';
+import type { RuleSetEntry, Verdict } from './rule-set.ts';
 
 const FLAGS: Readonly<Record<Verdict, number>> = {
   allow: 0,
@@ -16,6 +16,7 @@ const FLAGS: Readonly<Record<Verdict, number>> = {
   audit: PolicyFlags.POLICY_DENY | PolicyFlags.POLICY_AUDIT,
 };
 
+/** Key of the kernel's map. */
 export function encodeKey(entry: RuleSetEntry): PolicyKey {
   return {
     prefixlen: PolicyPrefix.POLICY_PREFIX_L3 + prefixBits(entry),
