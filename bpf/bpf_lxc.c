@@ -34,13 +34,45 @@ inline_fn bool service_possible(struct run *r, struct flow *f)
 	return f->origin && (f->entry->epoch_egress != r->epoch || is_pure_syn(&r->packet));
 }
 
+/*
+ * Behind which device the destination lives: an ifindex or enum ct_target. A flow remembers it for one policy epoch, which
+ * moves whenever a pod comes or goes.
+ */
+inline_fn __u32 find_target(struct run *r, struct flow *f)
+{
+	struct lxc_value *local;
+	__u64 *known = 0;
+	__u32 target = CT_TARGET_OUTSIDE;
+
+	if (likely(f->entry)) {
+		known = f->origin ? &f->entry->target_origin : &f->entry->target_reply;
+		__u64 value = *(volatile __u64 *)known;
+
+		if (likely((__u32)(value >> 32) == r->epoch && (__u32)value != CT_TARGET_UNKNOWN &&
+			   !is_pure_syn(&r->packet)))
+			return value;
+	}
+	local = bpf_map_lookup_elem(&cilium_lxc, &r->packet.destination);
+	if (local) {
+		r->peer_endpoint = local->id;
+		target = local->flags & ENDPOINT_HOST ? CT_TARGET_HOST : local->ifindex;
+	}
+	if (known)
+		*(volatile __u64 *)known = (__u64)r->epoch << 32 | target;
+	return target;
+}
+
+inline_fn bool is_pod(__u32 target)
+{
+	return target < CT_TARGET_OUTSIDE;
+}
+
 inline_fn int leave_pod(struct __sk_buff *skb, struct run *r)
 {
 	struct endpoint_key key = { .ifindex = skb->ifindex };
 	struct endpoint_value *endpoint = bpf_map_lookup_elem(&cilium_endpoints, &key);
-	struct lxc_value *local;
 	struct flow f;
-	__u32 ok = 0, target = 0;
+	__u32 ok = 0, target;
 	int result;
 
 	if (!endpoint)
@@ -60,16 +92,11 @@ inline_fn int leave_pod(struct __sk_buff *skb, struct run *r)
 		if (result > 0)
 			ct_lookup(r, &f);
 	}
-	local = bpf_map_lookup_elem(&cilium_lxc, &r->packet.destination);
-	if (local) {
-		r->peer_endpoint = local->id;
-		if (!(local->flags & ENDPOINT_HOST))
-			target = local->ifindex;
-	}
+	target = find_target(r, &f);
 	result = judge(skb, r, &f, endpoint, key.ifindex, true, &ok);
 	if (result < 0)
 		return result;
-	if (target) {
+	if (is_pod(target)) {
 		result = judge(skb, r, &f, 0, target, false, &ok);
 		if (result < 0)
 			return result;
@@ -78,7 +105,7 @@ inline_fn int leave_pod(struct __sk_buff *skb, struct run *r)
 	if (result < 0)
 		return result;
 	COUNT_FORWARD(skb, r);
-	if (target) {
+	if (is_pod(target)) {
 		if (unlikely(f.entry && !f.origin && f.entry->service && !(r->packet.flags & PACKET_RELATED))) {
 			result = service_restore(skb, r, f.entry->service);
 			if (result < 0)
@@ -86,7 +113,7 @@ inline_fn int leave_pod(struct __sk_buff *skb, struct run *r)
 		}
 		return deliver_to_pod(skb, r, &f, target);
 	}
-	if (local) {
+	if (target == CT_TARGET_HOST) {
 		if (unlikely(f.report && has(CONFIG_TRACE_EVENTS)))
 			TRACE(skb, r, TRACE_TO_HOST);
 		return DELIVER_TO_STACK;

@@ -50,8 +50,17 @@ struct ct_entry {
 	be16_t backend_port;
 	__u16 pad;
 	identity_t destination_identity;
+	__u64 target_origin;		/* policy epoch << 32 | where the packet's end of the way is: enum ct_target or ifindex */
+	__u64 target_reply;
 };
-_Static_assert(sizeof(struct ct_entry) == 80, "ct_entry");
+_Static_assert(sizeof(struct ct_entry) == 96, "ct_entry");
+
+/* What is remembered of a packet's destination on this node; anything else is the ifindex of a pod's device. */
+enum ct_target {
+	CT_TARGET_UNKNOWN = 0,
+	CT_TARGET_OUTSIDE = 0x7ffffffe,
+	CT_TARGET_HOST = 0x7fffffff,
+};
 
 enum ct_state {
 	CT_NEW = 0,

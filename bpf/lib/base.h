@@ -53,10 +53,10 @@
 #define FAIL_LINE(code) ((__u16)((__u32)(-(code)) >> 13))
 
 /*
- * Seconds of the monotonic clock. The coarse clock costs a few ns instead of twenty; 2^24/1e9 as a 32-bit fixed-point
+ * Seconds of the monotonic clock, from ticks of 2^24 ns. The coarse clock costs a few ns instead of twenty; 2^24/1e9 as a 32-bit fixed-point
  * factor saves the division and is off by less than 0.02 s in a year.
  */
-inline_fn seconds_t now_seconds(void)
+inline_fn seconds_t tick_seconds(__u64 tick)
 {
-	return (seconds_t)(((bpf_ktime_get_coarse_ns() >> 24) * 72057594ULL) >> 32);
+	return (seconds_t)((tick * 72057594ULL) >> 32);
 }

@@ -59,6 +59,50 @@ inline_fn int deliver_to_pod(struct __sk_buff *skb, struct run *r, struct flow *
 	return deliver_by_veth(skb, ifindex);
 }
 
+/*
+ * The kernel's answers about the way out, direct-mapped by flow, of use until the clock's next step: so a changed route
+ * holds for every packet after 17 ms. The whole tuple is compared, since rules and multipath routes may look at all of it.
+ */
+struct route {
+	struct ip_addr source;
+	struct ip_addr destination;
+	__u64 ports_protocol;
+	__u32 from;			/* ifindex */
+	__u32 tick;
+	struct ip_addr next_hop;	/* as bpf_fib_lookup gives it */
+	__u32 ifindex;
+	__u32 family;
+} __attribute__((aligned(8)));
+
+#define ROUTES 256
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct route);
+	__uint(max_entries, ROUTES);
+} cilium_routes SEC(".maps");
+
+inline_fn __u64 ports_protocol(const struct packet *p)
+{
+	return (__u64)p->source_port << 32 | (__u32)p->destination_port << 16 | p->protocol;
+}
+
+inline_fn __u32 route_slot(const struct packet *p)
+{
+	__u32 hash = p->destination.words[3] ^ (p->source.words[3] << 5) ^ p->destination_port ^
+		     ((__u32)p->source_port << 16);
+
+	return (hash * 0x9e3779b1u) >> 24;	/* 8 bits: ROUTES */
+}
+
+inline_fn bool route_known(const struct route *route, const struct __sk_buff *skb, const struct run *r)
+{
+	return route->tick == r->tick && route->ports_protocol == ports_protocol(&r->packet) &&
+	       address_equal(&route->destination, &r->packet.destination) &&
+	       address_equal(&route->source, &r->packet.source) && route->from == skb->ifindex;
+}
+
 inline_fn void fib_request(struct __sk_buff *skb, struct packet *p, struct bpf_fib_lookup *fib)
 {
 	fib->ifindex = skb->ifindex;
@@ -76,26 +120,45 @@ inline_fn void fib_request(struct __sk_buff *skb, struct packet *p, struct bpf_f
 	}
 }
 
+/* False: no way out that is ours to take. */
+inline_fn bool route_ask(struct __sk_buff *skb, struct run *r, struct route *route)
+{
+	struct bpf_fib_lookup fib = {};
+	long result;
+
+	fib_request(skb, &r->packet, &fib);
+	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
+		return false;
+	address_copy(&route->source, &r->packet.source);
+	address_copy(&route->destination, &r->packet.destination);
+	route->ports_protocol = ports_protocol(&r->packet);
+	route->from = skb->ifindex;
+	__builtin_memcpy(&route->next_hop, fib.ipv6_dst, 16);
+	route->ifindex = fib.ifindex;
+	route->family = fib.family;
+	route->tick = r->tick;
+	return true;
+}
+
 /* Out of this node, or to an address the stack knows better. */
 subprogram int deliver_outside(struct __sk_buff *skb, struct run *r, __u32 report)
 {
-	struct bpf_fib_lookup fib = {};
 	struct bpf_redir_neigh neighbour = {};
-	long result;
+	__u32 slot = route_slot(&r->packet);
+	struct route *route = bpf_map_lookup_elem(&cilium_routes, &slot);
 
 	if (report && has(CONFIG_TRACE_EVENTS))
 		TRACE(skb, r, has(CONFIG_REDIRECT_NEIGH) ? TRACE_TO_NETWORK : TRACE_TO_STACK);
 	if (!has(CONFIG_REDIRECT_NEIGH))
 		return DELIVER_TO_STACK;
-	fib_request(skb, &r->packet, &fib);
-	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
-	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
+	if (!route || (!route_known(route, skb, r) && !route_ask(skb, r, route)))
 		return DELIVER_TO_STACK;	/* local, unreachable, too big: the stack finds the right words */
 	if (decrement_hops(skb, &r->packet))
 		return DELIVER_TO_STACK;
-	neighbour.nh_family = fib.family;
-	__builtin_memcpy(neighbour.ipv6_nh, fib.ipv6_dst, 16);
-	return bpf_redirect_neigh(fib.ifindex, &neighbour, sizeof(neighbour), 0);
+	neighbour.nh_family = route->family;
+	__builtin_memcpy(neighbour.ipv6_nh, &route->next_hop, 16);
+	return bpf_redirect_neigh(route->ifindex, &neighbour, sizeof(neighbour), 0);
 }
 
 /* Judges the receiving pod and closes the books of the flow: create or refresh. 0 or a failure. */

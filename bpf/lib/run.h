@@ -10,7 +10,9 @@
 struct run {
 	struct packet packet;
 	struct ip_addr original_ip;	/* source before reverse translation */
+	nsec_t time;			/* of the run's events, read when the first is written */
 	seconds_t now;
+	__u32 tick;			/* the same clock in steps of 16.8 ms, low half */
 	__u32 epoch;			/* low half of the policy epoch */
 	identity_t source_identity;
 	identity_t destination_identity;
@@ -42,6 +44,17 @@ struct {
 } cilium_scratch SEC(".maps");
 
 #define WAKEUP_BYTES 65536
+
+/*
+ * The reader looks every few ms by itself. It is woken once for each WAKEUP_BYTES that gather meanwhile, not at every
+ * record behind that mark: waking interrupts this CPU and costs more than the record.
+ */
+inline_fn __u64 wakeup_wanted(__u32 record)
+{
+	__u64 waiting = bpf_ringbuf_query(&cilium_events, BPF_RB_AVAIL_DATA);
+
+	return waiting / WAKEUP_BYTES != (waiting - record) / WAKEUP_BYTES ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
 
 subprogram void count_packet(__u32 reason_direction_file, __u32 line, __u32 bytes)
 {
@@ -85,7 +98,6 @@ subprogram int emit_event(struct __sk_buff *skb, struct run *r, __u32 type_subty
 	__u32 *sequence = bpf_map_lookup_elem(&cilium_event_seq, &zero);
 	__u32 number = sequence ? ++(*sequence) : 0;
 	struct event_record *event;
-	__u64 wakeup;
 
 	if (r->ring_full)
 		return 0;	/* counted above */
@@ -103,7 +115,9 @@ subprogram int emit_event(struct __sk_buff *skb, struct run *r, __u32 type_subty
 	event->head.file = place >> 16;
 	event->head.flags = r->packet.flags & PACKET_IPV6 ? EVENT_IPV6 : 0;
 	event->head.line = place;
-	event->head.time = bpf_ktime_get_ns();
+	if (!r->time)
+		r->time = bpf_ktime_get_ns();
+	event->head.time = r->time;
 	event->head.hash = bpf_get_hash_recalc(skb);
 	event->head.sequence = number;
 	event->head.source_identity = r->source_identity;
@@ -124,9 +138,7 @@ subprogram int emit_event(struct __sk_buff *skb, struct run *r, __u32 type_subty
 	event->head.pad = 0;
 	if (captured < 1 || bpf_skb_load_bytes(skb, 0, event->bytes, captured) < 0)
 		event->head.captured_length = 0;
-	wakeup = bpf_ringbuf_query(&cilium_events, BPF_RB_AVAIL_DATA) >= WAKEUP_BYTES ? BPF_RB_FORCE_WAKEUP :
-											BPF_RB_NO_WAKEUP;
-	bpf_ringbuf_submit(event, wakeup);
+	bpf_ringbuf_submit(event, wakeup_wanted(sizeof(*event) + BPF_RINGBUF_HDR_SZ));
 	return 0;
 }
 
@@ -148,10 +160,14 @@ inline_fn struct run *run_start(__u8 direction, __u8 file)
 	__u32 zero = 0;
 	struct runtime_config *runtime = bpf_map_lookup_elem(&cilium_runtime, &zero);
 	struct run *r = bpf_map_lookup_elem(&cilium_scratch, &zero);
+	__u64 tick;
 
 	if (!r)
 		return 0;
-	r->now = now_seconds();
+	tick = bpf_ktime_get_coarse_ns() >> 24;
+	r->tick = tick;
+	r->now = tick_seconds(tick);
+	r->time = 0;
 	r->epoch = runtime ? (__u32)runtime->policy_epoch : 0;
 	r->audit = runtime ? runtime->audit_mode : 0;
 	((struct address_halves *)&r->original_ip)->high = 0;

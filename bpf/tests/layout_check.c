@@ -30,7 +30,7 @@ _Static_assert(__builtin_offsetof(struct ct_key, protocol) == 36 && sizeof(((str
 	       "ct_key.protocol changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(__builtin_offsetof(struct ct_key, kind) == 37 && sizeof(((struct ct_key *)0)->kind) == 1,
 	       "ct_key.kind changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
-_Static_assert(sizeof(struct ct_entry) == 80,
+_Static_assert(sizeof(struct ct_entry) == 96,
 	       "struct ct_entry changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(__builtin_offsetof(struct ct_entry, expires) == 0 && sizeof(((struct ct_entry *)0)->expires) == 4,
 	       "ct_entry.expires changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
@@ -66,6 +66,10 @@ _Static_assert(__builtin_offsetof(struct ct_entry, backend_port) == 72 && sizeof
 	       "ct_entry.backend_port changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(__builtin_offsetof(struct ct_entry, destination_identity) == 76 && sizeof(((struct ct_entry *)0)->destination_identity) == 4,
 	       "ct_entry.destination_identity changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(__builtin_offsetof(struct ct_entry, target_origin) == 80 && sizeof(((struct ct_entry *)0)->target_origin) == 8,
+	       "ct_entry.target_origin changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(__builtin_offsetof(struct ct_entry, target_reply) == 88 && sizeof(((struct ct_entry *)0)->target_reply) == 8,
+	       "ct_entry.target_reply changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(sizeof(struct endpoint_key) == 4,
 	       "struct endpoint_key changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(__builtin_offsetof(struct endpoint_key, ifindex) == 0 && sizeof(((struct endpoint_key *)0)->ifindex) == 4,
@@ -392,6 +396,12 @@ _Static_assert(CT_RST == 64,
 	       "CT_RST changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(CT_MASQUERADED == 128,
 	       "CT_MASQUERADED changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(CT_TARGET_UNKNOWN == 0,
+	       "CT_TARGET_UNKNOWN changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(CT_TARGET_OUTSIDE == 2147483646,
+	       "CT_TARGET_OUTSIDE changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(CT_TARGET_HOST == 2147483647,
+	       "CT_TARGET_HOST changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(CT_NEW == 0,
 	       "CT_NEW changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(CT_ESTABLISHED == 1,

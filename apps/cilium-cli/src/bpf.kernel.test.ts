@@ -86,7 +86,14 @@ beforeAll(async () => {
     reportedOrigin: 0,
     reportedReply: 0,
   };
-  const noService = { service: 0, backend: '', backendPort: 0, destinationIdentity: 0 };
+  const noService = {
+    service: 0,
+    backend: '',
+    backendPort: 0,
+    destinationIdentity: 0,
+    targetOrigin: 0n,
+    targetReply: 0n,
+  };
   fill(ctAnyGlobalMap, [[key, { ...zero, ...entry, packetsReply: 0, ...noService }]]);
   const endpoint = {
     identity: 48211,

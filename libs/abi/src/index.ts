@@ -17,6 +17,8 @@ export {
   CtKindNames,
   CtFlags,
   CtFlagsNames,
+  CtTarget,
+  CtTargetNames,
   CtState,
   CtStateNames,
   DropReason,

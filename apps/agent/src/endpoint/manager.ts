@@ -132,6 +132,8 @@ export class EndpointManager implements PolicyEndpoints {
       ]);
       row = table.get(String(row.id)) ?? row;
       writeDelivery(maps, row);
+      // Open flows remember behind which device an address lives, for one epoch.
+      this.#ports.raiseEpoch();
       await this.#ports.ipcache.whenIdle();
       await this.#ports.state.write(row);
       logger.info(

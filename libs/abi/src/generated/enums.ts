@@ -35,6 +35,19 @@ export const CtFlagsNames: Readonly<Record<number, string>> = {
   128: 'CT_MASQUERADED',
 };
 
+export const CtTarget = {
+  CT_TARGET_UNKNOWN: 0,
+  CT_TARGET_OUTSIDE: 2147483646,
+  CT_TARGET_HOST: 2147483647,
+} as const;
+export type CtTarget = (typeof CtTarget)[keyof typeof CtTarget];
+
+export const CtTargetNames: Readonly<Record<number, string>> = {
+  0: 'CT_TARGET_UNKNOWN',
+  2147483646: 'CT_TARGET_OUTSIDE',
+  2147483647: 'CT_TARGET_HOST',
+};
+
 export const CtState = {
   CT_NEW: 0,
   CT_ESTABLISHED: 1,

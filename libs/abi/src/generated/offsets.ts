@@ -29,6 +29,8 @@ export const CtEntryOffsets = {
   backend: 56,
   backendPort: 72,
   destinationIdentity: 76,
+  targetOrigin: 80,
+  targetReply: 88,
 } as const;
 
 export const EndpointKeyOffsets = {

@@ -50,7 +50,7 @@ export const CtKeyCodec: Codec<CtKey> = {
   },
 };
 
-/** struct ct_entry, 80 bytes */
+/** struct ct_entry, 96 bytes */
 export interface CtEntry {
   expires: number;
   flags: number;
@@ -69,13 +69,15 @@ export interface CtEntry {
   backend: string;
   backendPort: number;
   destinationIdentity: number;
+  targetOrigin: bigint;
+  targetReply: bigint;
 }
 
 export const CtEntryCodec: Codec<CtEntry> = {
   name: 'ct_entry',
-  size: 80,
+  size: 96,
   encode(bytes, offset, value) {
-    bytes.fill(0, offset, offset + 80);
+    bytes.fill(0, offset, offset + 96);
     writeU32(bytes, offset, value.expires);
     writeU16(bytes, offset + 4, value.flags);
     bytes[offset + 6] = value.tcpFlagsOrigin;
@@ -93,6 +95,8 @@ export const CtEntryCodec: Codec<CtEntry> = {
     writeAddress(bytes, offset + 56, value.backend);
     writeBe16(bytes, offset + 72, value.backendPort);
     writeU32(bytes, offset + 76, value.destinationIdentity);
+    writeU64(bytes, offset + 80, value.targetOrigin);
+    writeU64(bytes, offset + 88, value.targetReply);
   },
   decode(bytes, offset) {
     return {
@@ -113,6 +117,8 @@ export const CtEntryCodec: Codec<CtEntry> = {
       backend: readAddress(bytes, offset + 56),
       backendPort: readBe16(bytes, offset + 72),
       destinationIdentity: readU32(bytes, offset + 76),
+      targetOrigin: readU64(bytes, offset + 80),
+      targetReply: readU64(bytes, offset + 88),
     };
   },
 };
