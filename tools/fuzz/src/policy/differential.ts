@@ -138,5 +138,9 @@ function prepare(
   const random = new Random(seed);
   const each = policyCase(random, features);
   const probes = someProbes(random, flows, KERNEL_PROBES);
-  return { seed, each, trial: { setting: each.setting, compiled: compile(each), probes } };
+  try {
+    return { seed, each, trial: { setting: each.setting, compiled: compile(each), probes } };
+  } catch (error) {
+    throw new Error(report(seed, [String(error), yaml(each)]), { cause: error });
+  }
 }
