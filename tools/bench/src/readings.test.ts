@@ -3,6 +3,7 @@
 // The texts are as the programs print them.
 import { describe, expect, it } from '@jest/globals';
 import { residentMib } from './agent-memory.ts';
+import { pluginDurations } from './plugin-timer.ts';
 import { addDurations } from './pod-start.ts';
 import { connectionOf } from './start.ts';
 
@@ -23,6 +24,18 @@ describe('readings', () => {
       line('ADD', 'bench-11', 'b', 4),
     ];
     expect([...addDurations(log.join('\n'), 'bench-1')]).toEqual([['a', 3.5]]);
+  });
+
+  it('finds the ADD calls of a namespace among the timed runs of the plugin', () => {
+    const args = (namespace: string, pod: string): string =>
+      `IgnoreUnknown=1;K8S_POD_NAMESPACE=${namespace};K8S_POD_NAME=${pod};K8S_POD_UID=1`;
+    const times = [
+      `12.50 ADD ${args('bench-1', 'a')}`,
+      `9.00 DEL ${args('bench-1', 'a')}`,
+      `4.00 ADD ${args('bench-11', 'b')}`,
+      '',
+    ];
+    expect([...pluginDurations(times.join('\n'), 'bench-1')]).toEqual([['a', 12.5]]);
   });
 
   it('tells the two first connections from other progress lines', () => {

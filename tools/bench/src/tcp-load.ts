@@ -3,8 +3,9 @@ import { execFile, execFileSync, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
-const OUT = join(process.cwd(), 'dist', 'bench');
-const TOOL = join(OUT, 'tcpb');
+/** Where the benches' own programs are built. */
+export const LOAD_TOOLS = join(process.cwd(), 'dist', 'bench');
+const TOOL = join(LOAD_TOOLS, 'tcpb');
 const run = promisify(execFile);
 
 export type LoadKind = 'rr' | 'crr';
@@ -19,7 +20,9 @@ export interface LoadResult {
 
 /** Compiles the load tool where it is older than its source. */
 export function buildLoadTool(): void {
-  execFileSync('make', ['-s', '-C', join('tools', 'bench', 'native'), `OUT=${OUT}`], { stdio: 'pipe' });
+  execFileSync('make', ['-s', '-C', join('tools', 'bench', 'native'), `OUT=${LOAD_TOOLS}`], {
+    stdio: 'pipe',
+  });
 }
 
 /** An echo server inside a namespace, on CPU 0; ready when the promise resolves. */
