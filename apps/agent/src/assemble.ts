@@ -309,6 +309,7 @@ function publishMetrics(base: Foundation, joined: Joined, parts: Parts): void {
       revision: joined.realizer.revision?.revision ?? 0,
       importErrors: joined.realizer.importErrors,
       failing: joined.realizer.error !== undefined,
+      damaged: parts.source.state().damage !== undefined,
     }),
     maps: () => {
       const used = usedEntries(base, parts);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { promisify } from 'node:util';
 import { deflateRaw, inflateRawSync } from 'node:zlib';
-import { Kvm, type KV, type KvWatchEntry } from '@nats-io/kv';
+import { Kvm, type KV, type KvEntry, type KvWatchEntry } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
-import { AppError } from '@cilium-ts/base';
+import { AppError, errorMessage } from '@cilium-ts/base';
 
 const deflate = promisify(deflateRaw);
 /** Texts longer than this are stored compressed. */
@@ -17,6 +17,8 @@ export interface BucketEntry {
   /** Undefined: the key was deleted. */
   readonly value: string | undefined;
   readonly version: number;
+  /** What is wrong with the stored bytes; the value is undefined then. */
+  readonly damage?: string;
 }
 
 export interface BucketWatcher {
@@ -64,7 +66,7 @@ export class Bucket {
   async get(key: string): Promise<BucketEntry | undefined> {
     const entry = await this.#kv.get(key);
     if (!entry || entry.operation !== 'PUT') return undefined;
-    return { key, value: decode(entry.value), version: entry.revision };
+    return entryOf(entry);
   }
 
   /** Everything in the bucket now. */
@@ -98,14 +100,23 @@ export class Bucket {
     };
     if (empty) complete();
     for await (const raw of iterator) {
-      const value = raw.operation === 'PUT' ? decode(raw.value) : undefined;
-      const entry: BucketEntry = { key: raw.key, value, version: raw.revision };
+      const entry = entryOf(raw);
       if (!snapshot) watcher.onChange(entry);
       else {
         snapshot.set(entry.key, entry);
         if (raw.isUpdate || raw.delta === 0) complete();
       }
     }
+  }
+}
+
+function entryOf(raw: KvEntry): BucketEntry {
+  const { key, revision: version } = raw;
+  if (raw.operation !== 'PUT') return { key, value: undefined, version };
+  try {
+    return { key, value: decode(raw.value), version };
+  } catch (error) {
+    return { key, value: undefined, version, damage: errorMessage(error) };
   }
 }
 

@@ -1,51 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tested: sessions, buckets, loss of the server with and without its data. How: a real nats-server in a temporary folder.
-import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { Kvm } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { Bucket, BusConnection, NatsEndpoints, type BucketEntry } from './index.ts';
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-class NatsServer {
-  readonly store = mkdtempSync(join(tmpdir(), `ctst-${process.pid}-nats-`));
-  #process: ChildProcess | undefined;
-  port = 0;
-
-  async start(): Promise<this> {
-    this.port ||= await freePort();
-    this.#process = spawn(
-      'nats-server',
-      ['-a', '127.0.0.1', '-p', String(this.port), '-js', '-sd', this.store],
-      {
-        stdio: 'ignore',
-      },
-    );
-    return this;
-  }
-
-  async kill(): Promise<void> {
-    const child = this.#process;
-    if (!child || child.exitCode !== null) return;
-    const gone = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGKILL');
-    await gone;
-  }
-
-  wipe(): void {
-    rmSync(this.store, { recursive: true, force: true });
-  }
-}
+import { NatsServer } from './testing.ts';
 
 const cleanups: (() => Promise<void> | void)[] = [];
 afterEach(async () => {
@@ -117,6 +76,25 @@ describe('buckets', () => {
     });
     await poll(() => snapshot !== undefined);
     expect(snapshot).toEqual([]);
+  });
+
+  test('bytes that cannot be read are an entry with its damage, and what follows still comes', async () => {
+    const server = await startServer();
+    const seen: BucketEntry[] = [];
+    follow(server, async (session) => {
+      const bucket = await Bucket.open(session, 'broken');
+      const raw = await new Kvm(session).open('broken');
+      await raw.put('a', Uint8Array.of(1, 255, 255));
+      await bucket.watch({
+        onSnapshot: (entries) => seen.push(...entries),
+        onChange: (entry) => seen.push(entry),
+      });
+      await poll(() => seen.length === 1);
+      await bucket.put('a', 'whole');
+    });
+    await poll(() => seen.length === 2);
+    expect(seen[0]).toMatchObject({ key: 'a', value: undefined, damage: expect.any(String) });
+    expect(seen[1]).toMatchObject({ key: 'a', value: 'whole' });
   });
 
   test('compare-and-set refuses what was written by someone else', async () => {

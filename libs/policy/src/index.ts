@@ -17,7 +17,7 @@ export {
   type Tier,
   type Verdict,
 } from './rule-set.ts';
-export type { PolicySource } from './ports.ts';
+export type { PolicySource, PolicySourceState } from './ports.ts';
 export { formatProblem, formatProblems, type Problem } from './problem.ts';
 export {
   policyKey,

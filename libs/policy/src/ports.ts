@@ -12,6 +12,14 @@ export interface PolicySource {
   /** Says that everything up to this revision is in the kernel; `error` says why the newest could not be realised. */
   acknowledge(at: PolicyRevision, error?: string): void;
   /** For status output: `ok`, or what is wrong. */
-  state(): { readonly kind: 'nats' | 'embedded'; readonly connected: boolean; readonly detail: string };
+  state(): PolicySourceState;
   stop(): Promise<void>;
+}
+
+export interface PolicySourceState {
+  readonly kind: 'nats' | 'embedded';
+  readonly connected: boolean;
+  readonly detail: string;
+  /** Why the newest publication cannot be used; what was given before stays in force. */
+  readonly damage?: string;
 }

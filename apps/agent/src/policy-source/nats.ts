@@ -20,9 +20,16 @@ export interface NatsPolicySourceOptions {
   /** `namespace/name`. */
   readonly service: string;
   readonly client: KubeClient;
+  /** First and longest pause before a damaged publication is fetched again; default 1 s and 1 min. */
+  readonly refetchMs?: { readonly first: number; readonly longest: number };
 }
 
-/** Compiled policy from the policy-compiler, by way of NATS. Out of reach, it says nothing and nothing changes. */
+const REFETCH_MS = { first: 1000, longest: 60_000 };
+
+/**
+ * Compiled policy from the policy-compiler, by way of NATS. Out of reach, or with damaged documents, it says nothing and
+ * nothing changes; what is damaged is fetched again, ever more seldom.
+ */
 export class NatsPolicySource implements PolicySource {
   readonly #options: NatsPolicySourceOptions;
   readonly #bus: BusConnection;
@@ -32,6 +39,11 @@ export class NatsPolicySource implements PolicySource {
   #acks: Bucket | undefined;
   #report: NodeReport | undefined;
   #reporting = false;
+  #bucket: Bucket | undefined;
+  #stopWatch: (() => void) | undefined;
+  #watches = 0;
+  #refetches = 0;
+  #refetch: NodeJS.Timeout | undefined;
 
   constructor(options: NatsPolicySourceOptions) {
     this.#options = options;
@@ -42,28 +54,32 @@ export class NatsPolicySource implements PolicySource {
       addresses: () => (options.url ? options.url.split(',') : this.#endpoints.addresses),
       log: options.log,
       onSession: async (session) => {
-        const bucket = await Bucket.open(session, POLICY_BUCKET);
+        this.#bucket = await Bucket.open(session, POLICY_BUCKET);
         this.#acks = await Bucket.open(session, ACK_BUCKET);
-        await bucket.watch({
-          onSnapshot: (entries) => this.#reader?.snapshot(entries),
-          onChange: (entry) => this.#reader?.change(entry),
-        });
+        await this.#watch(this.#bucket);
         this.#sendReport();
       },
       onLost: () => {
         this.#acks = undefined;
+        this.#bucket = undefined;
+        this.#stopWatch = undefined;
       },
     });
   }
 
   start(onUpdate: (publication: PolicyPublication) => void): void {
-    this.#reader = new PublicationReader(onUpdate, (at, message) => {
+    const onUsable = (publication: PolicyPublication): void => {
+      this.#refetches = 0;
+      onUpdate(publication);
+    };
+    this.#reader = new PublicationReader(onUsable, (at, message) => {
       this.#options.log.error(
         { ...at, problem: message },
         'published policy is damaged; what is in force stays',
       );
       const last = this.#report ?? { epoch: 0, revision: 0 };
       this.acknowledge({ epoch: last.epoch, revision: last.revision }, message);
+      this.#scheduleRefetch();
     });
     this.#slices?.start();
     this.#bus.start();
@@ -80,14 +96,56 @@ export class NatsPolicySource implements PolicySource {
     this.#sendReport();
   }
 
-  state(): { kind: 'nats'; connected: boolean; detail: string } {
+  state(): { kind: 'nats'; connected: boolean; detail: string; damage?: string } {
     const connected = this.#bus.connected;
     const { epoch, revision } = this.#reader?.revision ?? { epoch: 0, revision: 0 };
     const detail = connected ? `epoch ${epoch} revision ${revision}` : this.#bus.lastError;
-    return { kind: 'nats', connected, detail };
+    const damage = this.#reader?.problem;
+    return { kind: 'nats', connected, detail, ...(damage === undefined ? {} : { damage }) };
+  }
+
+  /** The whole bucket and what follows; what an earlier watch still says is not heard. */
+  async #watch(bucket: Bucket): Promise<void> {
+    clearTimeout(this.#refetch);
+    this.#refetch = undefined;
+    this.#stopWatch?.();
+    this.#stopWatch = undefined;
+    const mine = ++this.#watches;
+    const stop = await bucket.watch({
+      onSnapshot: (entries) => {
+        if (mine === this.#watches) this.#reader?.snapshot(entries);
+      },
+      onChange: (entry) => {
+        if (mine === this.#watches) this.#reader?.change(entry);
+      },
+    });
+    if (mine === this.#watches) this.#stopWatch = stop;
+    else stop();
+  }
+
+  #scheduleRefetch(): void {
+    if (this.#refetch !== undefined) return;
+    const { first, longest } = this.#options.refetchMs ?? REFETCH_MS;
+    const pause = Math.min(longest, first * 2 ** Math.min(this.#refetches++, 16));
+    const again = async (): Promise<void> => {
+      this.#refetch = undefined;
+      const bucket = this.#bucket;
+      // Without a session the next one fetches everything anyway.
+      if (!bucket) return;
+      try {
+        await this.#watch(bucket);
+      } catch (error) {
+        this.#options.log.debug({ error: errorMessage(error) }, 'policy not fetched again');
+        if (this.#bucket === bucket) this.#scheduleRefetch();
+      }
+    };
+    this.#refetch = setTimeout(() => void again(), pause);
   }
 
   async stop(): Promise<void> {
+    clearTimeout(this.#refetch);
+    this.#watches++;
+    this.#bucket = undefined;
     await Promise.all([this.#bus.stop(), this.#slices?.stop()]);
   }
 

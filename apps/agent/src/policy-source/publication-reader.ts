@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { errorMessage } from '@cilium-ts/base';
 import type { BucketEntry } from '@cilium-ts/bus';
 import {
   HEAD_KEY,
@@ -31,6 +32,14 @@ function nothingPending(): Pending {
   };
 }
 
+function parseHead(text: string | undefined, damage: string | undefined): PolicyRevision {
+  if (text === undefined) throw new Error(damage);
+  const { epoch, revision } = JSON.parse(text) as Partial<Head>;
+  if (!Number.isSafeInteger(epoch) || !Number.isSafeInteger(revision))
+    throw new Error(`no epoch and revision in ${text.slice(0, 80)}`);
+  return { epoch: epoch!, revision: revision! };
+}
+
 /**
  * Turns entries of the policy bucket into publications: what comes before a head belongs to it. A head of an older leader
  * is ignored. A damaged document spoils its publication, not what is in force: `onProblem` hears of it.
@@ -55,6 +64,11 @@ export class PublicationReader {
     return this.#last;
   }
 
+  /** What keeps the newest publication from being used. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
   /** The complete bucket. Without a head it is empty or half written: nothing is said, so nothing changes. */
   snapshot(entries: readonly BucketEntry[]): void {
     this.#pending = nothingPending();
@@ -65,25 +79,40 @@ export class PublicationReader {
       if (entry.key === HEAD_KEY) head = entry;
       else this.#take(entry);
     }
-    if (head?.value !== undefined) this.#publish(head.value, true);
+    if (head) this.#head(head, true);
   }
 
   change(entry: BucketEntry): void {
     if (entry.key !== HEAD_KEY) this.#take(entry);
-    else if (entry.value !== undefined) this.#publish(entry.value, this.#last === undefined);
+    else this.#head(entry, this.#last === undefined);
   }
 
-  #take({ key, value }: BucketEntry): void {
+  #head({ value, damage }: BucketEntry, snapshot: boolean): void {
+    if (value === undefined && damage === undefined) return;
+    let at: PolicyRevision | undefined;
+    try {
+      at = parseHead(value, damage);
+    } catch (error) {
+      this.#problem ??= `${HEAD_KEY}: ${errorMessage(error)}`;
+    }
+    // After a wiped store the compiler starts over with a higher epoch, so an older head is a leader of the past.
+    if (at && this.#last && compareRevisions(at, this.#last) < 0) return;
+    if (this.#problem !== undefined) this.#onProblem(at, this.#problem);
+    else if (at) this.#publish(at, snapshot);
+  }
+
+  #take({ key, value, damage }: BucketEntry): void {
     const dot = key.indexOf('.');
     const kind = key.slice(0, dot);
     const rest = key.slice(dot + 1);
     const pending = this.#pending;
     try {
+      if (damage !== undefined) throw new Error(damage);
       if (kind === 'ruleset' && value !== undefined) pending.ruleSets.set(rest, decodeRuleSet(value));
       else if (kind === 'subject') this.#takeSubject(Number(rest), value);
       else if (kind === 'cidr') this.#takeCidr(Number(rest), value);
     } catch (error) {
-      this.#problem = `${key}: ${error instanceof Error ? error.message : String(error)}`;
+      this.#problem = `${key}: ${errorMessage(error)}`;
     }
   }
 
@@ -112,15 +141,7 @@ export class PublicationReader {
     }
   }
 
-  #publish(text: string, snapshot: boolean): void {
-    const { epoch, revision } = JSON.parse(text) as Head;
-    const at = { epoch, revision };
-    // After a wiped store the compiler starts over with a higher epoch, so an older head is a leader of the past.
-    if (this.#last && compareRevisions(at, this.#last) < 0) return;
-    if (this.#problem !== undefined) {
-      this.#onProblem(at, this.#problem);
-      return;
-    }
+  #publish(at: PolicyRevision, snapshot: boolean): void {
     const pending = this.#pending;
     this.#pending = nothingPending();
     this.#last = at;

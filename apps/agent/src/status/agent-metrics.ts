@@ -16,6 +16,8 @@ export interface MetricSources {
     readonly revision: number;
     readonly importErrors: number;
     readonly failing: boolean;
+    /** The newest publication cannot be read. */
+    readonly damaged: boolean;
   };
   readonly maps: () => readonly { readonly name: string; readonly used: number; readonly size: number }[];
   readonly monitor: () => { readonly events: number; readonly lost: number };
@@ -83,6 +85,12 @@ export function registerMetrics(metrics: Metrics, sources: MetricSources): void 
     '1 while the newest policy is not in the kernel',
     'gauge',
     (report) => report(sources.policy().failing ? 1 : 0),
+  );
+  metrics.observe(
+    'cilium_policy_publication_damaged',
+    '1 while the newest published policy cannot be read and the one before stays in force',
+    'gauge',
+    (report) => report(sources.policy().damaged ? 1 : 0),
   );
   metrics.observe('cilium_services', 'service frontends', 'gauge', (report) => report(tables.services.size));
   metrics.observe('cilium_nodes', 'nodes of the cluster', 'gauge', (report) => report(tables.nodes.size));

@@ -3,6 +3,7 @@ import { release } from 'node:os';
 import type { ControllerModel, StatusModel } from '@cilium-ts/agent-api';
 import type { ReconcilerStatus } from '@cilium-ts/tables';
 import { CLUSTER_IDENTITY_MAX, CLUSTER_IDENTITY_MIN } from '@cilium-ts/identity';
+import type { PolicySourceState } from '@cilium-ts/policy';
 import type { AgentConfig } from '../config.ts';
 import type { Datapath } from '../datapath/datapath.ts';
 import type { Ipam } from '../ipam/pool.ts';
@@ -26,11 +27,7 @@ export interface StatusSources {
   readonly monitor: MonitorFanOut;
   readonly cpus: number;
   readonly kubernetes: () => { readonly server: string; readonly error: string | undefined };
-  readonly policySource: () => {
-    readonly kind: string;
-    readonly connected: boolean;
-    readonly detail: string;
-  };
+  readonly policySource: () => PolicySourceState;
   readonly policy: () => {
     readonly revision: number;
     readonly epoch: number;
@@ -59,6 +56,8 @@ function complaints(sources: StatusSources): string[] {
   if (!sources.ready()) list.push('starting');
   const { error } = sources.policy();
   if (error !== undefined) list.push(`policy not realised: ${error}`);
+  const { damage } = sources.policySource();
+  if (damage !== undefined) list.push(`published policy is damaged: ${damage}`);
   const services = sources.serviceError();
   if (services !== undefined) list.push(`services: ${services}`);
   for (const one of sources.controllers()) {
@@ -82,7 +81,7 @@ export function statusModel(sources: StatusSources): StatusModel {
       state: kubernetes.error === undefined ? 'Ok' : 'Warning',
       msg: kubernetes.error ?? kubernetes.server,
     },
-    'policy-source': { state: source.connected ? 'Ok' : 'Warning', msg: `${source.kind}: ${source.detail}` },
+    'policy-source': sourceState(source),
     policy: { revision: policy.revision, epoch: policy.epoch, error: policy.error ?? '' },
     version: sources.version,
     'node-name': sources.nodeName,
@@ -137,6 +136,11 @@ export function statusModel(sources: StatusSources): StatusModel {
     'configuration-warnings': [...config.warnings],
     'bpf-maps': mapSizes(datapath),
   };
+}
+
+function sourceState({ kind, connected, detail, damage }: PolicySourceState): StatusModel['policy-source'] {
+  const msg = damage === undefined ? detail : `${detail} stays in force, the newest is damaged: ${damage}`;
+  return { state: connected && damage === undefined ? 'Ok' : 'Warning', msg: `${kind}: ${msg}` };
 }
 
 function xdpText(datapath: Datapath): string {
