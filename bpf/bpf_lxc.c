@@ -100,6 +100,10 @@ inline_fn int leave_pod(struct __sk_buff *skb, struct run *r)
 		result = judge(skb, r, &f, 0, target, false, &ok);
 		if (result < 0)
 			return result;
+	} else if (has(CONFIG_HOST_FIREWALL) && local) {
+		result = judge_host(skb, r, &f, false, &ok);
+		if (result < 0)
+			return result;
 	}
 	result = account(skb, r, &f, ok);
 	if (result < 0)
@@ -146,7 +150,8 @@ int cil_from_container(struct __sk_buff *skb)
 inline_fn int enter_pod(struct __sk_buff *skb, struct run *r)
 {
 	struct flow f;
-	int result = admit(skb, r, &f, skb->ifindex);
+	bool from_host = has(CONFIG_HOST_FIREWALL) && address_is_host(&r->packet.source);
+	int result = admit(skb, r, &f, skb->ifindex, from_host);
 
 	if (result < 0)
 		return result;

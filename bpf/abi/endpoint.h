@@ -4,13 +4,13 @@
 #include "types.h"
 
 enum endpoint_flags {
-	ENDPOINT_HOST = 1,		/* the node itself: delivered to the stack, no policy here yet */
+	ENDPOINT_HOST = 1,		/* the node itself: delivered to the stack */
 	ENDPOINT_AUDIT = 2,		/* policy drops become audited forwards */
 	ENDPOINT_SKIP_SPOOF_CHECK = 4,
 };
 
 struct endpoint_key {
-	ifindex_t ifindex;		/* host side of the pod's veth */
+	ifindex_t ifindex;		/* host side of the pod's veth; 0: the node itself */
 };
 
 struct endpoint_value {

@@ -18,6 +18,7 @@ enum config_flags {
 	CONFIG_REDIRECT_PEER = 2048,	/* deliver by bpf_redirect_peer; otherwise by bpf_redirect */
 	CONFIG_REDIRECT_NEIGH = 4096,	/* leave by bpf_fib_lookup + bpf_redirect_neigh; otherwise through the stack */
 	CONFIG_PREFILTER = 8192,
+	CONFIG_HOST_FIREWALL = 16384,	/* the node's own traffic is judged by the rule set of the endpoint behind ifindex 0 */
 };
 
 struct datapath_config {

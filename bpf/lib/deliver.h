@@ -178,7 +178,7 @@ inline_fn int account(struct __sk_buff *skb, struct run *r, struct flow *f, __u3
 }
 
 /* What arrives for a local pod, from the wire or the stack: 0 or a failure. */
-inline_fn int admit(struct __sk_buff *skb, struct run *r, struct flow *f, __u32 ifindex)
+inline_fn int admit(struct __sk_buff *skb, struct run *r, struct flow *f, __u32 ifindex, bool from_host)
 {
 	__u32 ok = 0;
 	int result;
@@ -189,6 +189,11 @@ inline_fn int admit(struct __sk_buff *skb, struct run *r, struct flow *f, __u32 
 	result = judge(skb, r, f, 0, ifindex, false, &ok);
 	if (result < 0)
 		return result;
+	if (has(CONFIG_HOST_FIREWALL) && from_host) {
+		result = judge_host(skb, r, f, true, &ok);
+		if (result < 0)
+			return result;
+	}
 	result = account(skb, r, f, ok);
 	if (result < 0)
 		return result;

@@ -16,6 +16,14 @@ inline_fn struct ipcache_value *ipcache_lookup(const struct ip_addr *address)
 	return bpf_map_lookup_elem(&cilium_ipcache, &prefix);
 }
 
+/* One of this node's own addresses. */
+inline_fn bool address_is_host(const struct ip_addr *address)
+{
+	struct lxc_value *local = bpf_map_lookup_elem(&cilium_lxc, address);
+
+	return local && (local->flags & ENDPOINT_HOST);
+}
+
 /* The row of a local pod is believed before the ipcache: it exists earlier, and nobody outside writes it. */
 subprogram identity_t resolve_identity(const struct ip_addr *address)
 {

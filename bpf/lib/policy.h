@@ -87,7 +87,7 @@ subprogram int policy_lookup(struct run *r, identity_t remote, __u32 side, struc
 	r->match_type = policy_match_type(entry, entry == exact);
 	decision->audited = entry->flags & POLICY_AUDIT;
 	if (entry->flags & POLICY_DENY)
-		return POLICY_FAIL(DROP_POLICY_DENY_LIST);
+		return entry->origin ? POLICY_FAIL(DROP_POLICY_DENY_LIST) : POLICY_FAIL(DROP_POLICY_DENIED);
 	if (entry->flags & POLICY_UNENFORCED)
 		return POLICY_FAIL(DROP_POLICY_UNENFORCED);
 	return 0;
@@ -222,4 +222,16 @@ inline_fn int judge(struct __sk_buff *skb, struct run *r, struct flow *f, struct
 	if (code >= 0)
 		*ok |= bit;
 	return code;
+}
+
+/*
+ * The node's own policy. Until the agent has given the node its first rule set nothing of it is judged: a node that
+ * cannot reach the API server would never get one. From then on the row stays, whatever becomes of the agent.
+ */
+inline_fn int judge_host(struct __sk_buff *skb, struct run *r, struct flow *f, bool leaving, __u32 *ok)
+{
+	__u32 host = 0;
+	struct endpoint_value *endpoint = bpf_map_lookup_elem(&cilium_endpoints, &host);
+
+	return endpoint ? judge(skb, r, f, endpoint, host, leaving, ok) : 0;
 }

@@ -620,3 +620,5 @@ _Static_assert(CONFIG_REDIRECT_NEIGH == 4096,
 	       "CONFIG_REDIRECT_NEIGH changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(CONFIG_PREFILTER == 8192,
 	       "CONFIG_PREFILTER changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(CONFIG_HOST_FIREWALL == 16384,
+	       "CONFIG_HOST_FIREWALL changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");

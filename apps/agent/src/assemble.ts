@@ -50,8 +50,13 @@ export interface Agent {
 
 function createPolicySource({ config, client, nodeName, logger }: Foundation): PolicySource {
   if (config.text('bus') === 'embedded') {
-    const mode = config.text('policy-enforcement-mode') as 'default';
-    return new EmbeddedPolicySource({ client, cluster: config.text('cluster-name'), mode, log: logger });
+    const engine = {
+      cluster: config.text('cluster-name'),
+      mode: config.text('policy-enforcement-mode') as 'default',
+      allowLocalhost: config.text('allow-localhost') !== 'policy',
+      hostFirewall: config.bool('enable-host-firewall'),
+    };
+    return new EmbeddedPolicySource({ client, engine, log: logger });
   }
   const url = config.text('nats-url');
   const service = config.text('nats-service');
@@ -134,6 +139,7 @@ async function restore(base: Foundation, joined: Joined): Promise<void> {
   }
   await joined.restorePolicy();
   const devices = new Map((await netlink.links()).map((link) => [link.name, link.index]));
+  if (base.config.bool('enable-host-firewall')) joined.manager.addHost(base.nodeName);
   const restored = await joined.manager.restore(devices);
   const stale = datapath.pruneLinks(new Set([...tables.endpoints.values()].map((row) => row.hostDevice)));
   datapath.runtime.raiseEpoch();

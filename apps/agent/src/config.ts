@@ -117,6 +117,7 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
   text('nats-url', '', 'nats://host:port instead of the Service'),
   oneOf('policy-enforcement-mode', 'default', ['default', 'always', 'never'], 'when endpoints are isolated'),
   bool('policy-audit-mode', false, 'policy drops become audited forwards on the whole node'),
+  bool('enable-host-firewall', false, 'policies with a nodeSelector judge the traffic of the node itself'),
   number('bpf-ct-global-tcp-max', 524_288, MAP_RANGE, 'TCP connections'),
   number('bpf-ct-global-any-max', 262_144, MAP_RANGE, 'other connections'),
   duration('bpf-ct-timeout-regular-tcp', '8000s', 'life of an idle established TCP connection'),

@@ -17,6 +17,9 @@ export interface CompilerConfig {
   readonly candidate: string;
   readonly logLevel: LogLevel;
   readonly mode: EnforcementMode;
+  /** The node may always reach its own pods. */
+  readonly allowLocalhost: boolean;
+  readonly hostFirewall: boolean;
   /** `namespace/name` of the NATS Service. */
   readonly natsService: string;
   /** `host:port`, several by commas; overrides the Service. */
@@ -49,6 +52,8 @@ export function compilerConfig(
     candidate: env['K8S_POD_NAME'] ?? host,
     logLevel: level,
     mode,
+    allowLocalhost: values['allow-localhost'] !== 'policy',
+    hostFirewall: flag(values, 'enable-host-firewall'),
     natsService,
     natsUrl: values['nats-url'] || undefined,
     healthAddress: parseListenAddress(
@@ -58,6 +63,12 @@ export function compilerConfig(
     grpcAddress: values['policy-compiler-grpc-address'] ?? '[::]:4246',
     kubeConfig: values['k8s-kubeconfig-path'] || undefined,
   };
+}
+
+function flag(values: Readonly<Record<string, string | undefined>>, key: string): boolean {
+  const text = values[key] ?? 'false';
+  if (text !== 'true' && text !== 'false') throw bad(key, text, ['true', 'false']);
+  return text === 'true';
 }
 
 function bad(key: string, text: string, allowed: readonly string[]): AppError {

@@ -90,8 +90,7 @@ function newCompiler(): Compiler {
     clock: systemClock,
     log: silentLogger,
     name: 'test',
-    cluster: 'default',
-    mode: 'default',
+    engine: { cluster: 'default' },
     natsService: 'kube-system/cilium-nats',
     natsUrl: `127.0.0.1:${natsPort}`,
   });

@@ -11,7 +11,7 @@ import {
   compareRevisions,
   formatProblems,
   policyKey,
-  type EnforcementMode,
+  type EngineOptions,
   type NodeReport,
   type PolicyKind,
   type PolicyName,
@@ -27,8 +27,7 @@ export interface CompilerOptions {
   readonly log: Logger;
   /** Unique among compilers. */
   readonly name: string;
-  readonly cluster: string;
-  readonly mode: EnforcementMode;
+  readonly engine: EngineOptions;
   /** `namespace/name` of the NATS Service. */
   readonly natsService: string;
   /** `host:port`, several by commas; overrides the Service. */
@@ -65,9 +64,9 @@ export class Compiler {
 
   constructor(options: CompilerOptions) {
     this.#options = options;
-    const { client, clock, log, name, cluster, mode, natsService, natsUrl } = options;
-    this.engine = new PolicyEngine({ cluster, mode });
-    this.feed = new PolicyFeed(this.engine, cluster);
+    const { client, clock, log, name, natsService, natsUrl } = options;
+    this.engine = new PolicyEngine(options.engine);
+    this.feed = new PolicyFeed(this.engine);
     this.#publisher = new Publisher(name, clock, log);
     this.#endpoints = new NatsEndpoints(() => this.#bus.addressesChanged());
     this.#status = new StatusWriter(client, clock, log, {

@@ -15,6 +15,7 @@ import {
   type EndpointSlice,
   type KubeClient,
   type KubeObject,
+  type Node,
   type Pod,
   type ResourceRef,
 } from '@cilium-ts/kube';
@@ -150,12 +151,15 @@ export class Inputs {
     );
     this.#follow(
       NODES,
-      (node) => this.#setNode(node.metadata.name ?? '', node.metadata.labels?.[NO_SCHEDULE] !== 'true'),
-      (node) => this.#setNode(node.metadata.name ?? '', false),
+      (node) => this.#setNode(node, node.metadata.labels?.[NO_SCHEDULE] !== 'true'),
+      (node) => this.#setNode(node, false),
     );
   }
 
-  #setNode(name: string, present: boolean): void {
+  #setNode(node: Node, present: boolean): void {
+    const { name } = node.metadata;
+    if (present) this.#feed.upsertNode(node);
+    else this.#feed.deleteNode(node);
     if (present === this.#nodes.has(name)) return;
     if (present) this.#nodes.add(name);
     else this.#nodes.delete(name);

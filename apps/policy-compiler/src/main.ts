@@ -10,14 +10,15 @@ import { PolicyService } from './policy-service.ts';
 
 async function main(): Promise<void> {
   const config = compilerConfig(process.argv.slice(2), process.env, hostname());
-  const { candidate, cluster, mode, natsService, natsUrl, namespace } = config;
+  const { candidate, cluster, mode, allowLocalhost, hostFirewall, natsService, natsUrl, namespace } = config;
+  const engine = { cluster, mode, allowLocalhost, hostFirewall };
   const log = createLogger({ component: 'policy-compiler', level: config.logLevel });
   const life = new Lifecycle();
   life.add(await startTracing({ service: 'cilium-policy-compiler' }));
   const client = new KubeClient(await loadKubeConfig({ file: config.kubeConfig }));
   life.onStop(() => client.close());
   const compiler = life.add(
-    new Compiler({ client, clock: systemClock, log, name: candidate, cluster, mode, natsService, natsUrl }),
+    new Compiler({ client, clock: systemClock, log, name: candidate, engine, natsService, natsUrl }),
   );
   const metrics = life.add(createMetrics());
   registerMetrics(metrics, compiler);

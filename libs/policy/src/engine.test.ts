@@ -237,7 +237,7 @@ describe('CIDRs and Services', () => {
 describe('the feed', () => {
   test('keeps the last valid version of an object in force', () => {
     const engine = world();
-    const feed = new PolicyFeed(engine, 'default');
+    const feed = new PolicyFeed(engine);
     const object = (port: string): never =>
       ({
         kind: 'CiliumNetworkPolicy',

@@ -33,6 +33,8 @@ export interface EngineOptions {
   readonly mode?: EnforcementMode;
   /** Default true. */
   readonly allowLocalhost?: boolean;
+  /** Default false: rules with a nodeSelector are read and not enforced. */
+  readonly hostFirewall?: boolean;
 }
 
 /** What changed since the last compile; empty lists where nothing did. */
@@ -90,10 +92,14 @@ export class PolicyEngine {
   #cidrsStale = true;
 
   constructor(options: EngineOptions) {
-    this.#options = { mode: 'default', allowLocalhost: true, ...options };
+    this.#options = { mode: 'default', allowLocalhost: true, hostFirewall: false, ...options };
     this.#expansion = new Expansion(options.cluster);
     for (const { id, labels } of RESERVED_IDENTITIES) this.#cache.update(id, labels);
     for (const id of RESERVED_SUBJECTS) this.#dirty.add(id);
+  }
+
+  get options(): Required<EngineOptions> {
+    return this.#options;
   }
 
   get identities(): ReadonlyMap<number, readonly Label[]> {
@@ -149,6 +155,7 @@ export class PolicyEngine {
 
   /** A node that enforces policy on its own traffic; labels undefined: it is gone. */
   updateNode(name: string, labels: readonly Label[] | undefined): void {
+    if (!this.#options.hostFirewall) return;
     if (labels) this.#nodes.set(name, indexLabels(labels));
     else this.#nodes.delete(name);
     this.#dirty.add(IDENTITY_HOST);
@@ -319,8 +326,9 @@ export class PolicyEngine {
 
   #touchSubjectsOf(policy: ParsedPolicy): void {
     for (const { on, subject } of policy.rules) {
-      if (on === 'nodes') this.#dirty.add(IDENTITY_HOST);
-      else for (const id of this.#cache.select(subject)) if (this.#isSubject(id)) this.#dirty.add(id);
+      if (on === 'nodes') {
+        if (this.#options.hostFirewall) this.#dirty.add(IDENTITY_HOST);
+      } else for (const id of this.#cache.select(subject)) if (this.#isSubject(id)) this.#dirty.add(id);
     }
   }
 

@@ -58,7 +58,6 @@ export interface PolicyObjectState {
 /** Keeps the engine in step with API objects. An invalid new version of a policy leaves its last valid one in force. */
 export class PolicyFeed {
   readonly #engine: PolicyEngine;
-  readonly #cluster: string;
   readonly #states = new Map<string, PolicyObjectState>();
   /** Last valid version of each object, as written. */
   readonly #valid = new Map<string, { uid: string; object: PolicyObject }>();
@@ -67,9 +66,8 @@ export class PolicyFeed {
   readonly #services = new Map<string, ServiceObject>();
   readonly #slices = new Map<string, Map<string, readonly string[]>>();
 
-  constructor(engine: PolicyEngine, cluster: string) {
+  constructor(engine: PolicyEngine) {
     this.#engine = engine;
-    this.#cluster = cluster;
   }
 
   states(): IterableIterator<PolicyObjectState> {
@@ -138,7 +136,8 @@ export class PolicyFeed {
   }
 
   #parse(object: PolicyObject): ParseResult {
-    const options = { cluster: this.#cluster };
+    const { cluster, hostFirewall } = this.#engine.options;
+    const options = { cluster, hostFirewall };
     try {
       return object.kind === 'NetworkPolicy'
         ? parseKubernetesPolicy(object, options)
@@ -147,6 +146,19 @@ export class PolicyFeed {
       // A defect of ours must cost this object its validity, not everybody their policy.
       return { ok: false, error: [{ path: 'spec', message: `cannot be read: ${errorMessage(error)}` }] };
     }
+  }
+
+  /** A node that runs an agent. */
+  upsertNode({ metadata }: { readonly metadata: Meta }): void {
+    const labels = Object.entries(metadata.labels ?? {});
+    this.#engine.updateNode(
+      metadata.name ?? '',
+      labels.map(([key, value]) => ({ source: 'k8s', key, value })),
+    );
+  }
+
+  deleteNode({ metadata }: { readonly metadata: Meta }): void {
+    this.#engine.updateNode(metadata.name ?? '', undefined);
   }
 
   upsertIdentity(object: {

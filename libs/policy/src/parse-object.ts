@@ -139,10 +139,11 @@ function parseSubject(given: ObjectContext, object: Record<string, unknown>): La
   if (byNode(object)) {
     if (id.namespace !== undefined)
       read.fail(`${root}.nodeSelector`, 'is for CiliumClusterwideNetworkPolicy only');
-    given.notes.push({
-      path: `${root}.nodeSelector`,
-      message: 'host firewall: not enforced yet, traffic of nodes is not filtered',
-    });
+    if (!given.options.hostFirewall)
+      given.notes.push({
+        path: `${root}.nodeSelector`,
+        message: 'not enforced: the host firewall is off (enable-host-firewall)',
+      });
     return parseSelector(read, object['nodeSelector'], `${root}.nodeSelector`, 'any');
   }
   const selector = parseSelector(read, object['endpointSelector'], `${root}.endpointSelector`, 'any');

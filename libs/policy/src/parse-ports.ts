@@ -99,17 +99,14 @@ function parseNumberOrName(
   const { read } = context;
   if (/^\d+$/.test(text)) {
     const from = Number(text);
-    // A leading zero is read as octal by some tools and decimal by others.
-    if ((text.length > 1 && text.startsWith('0')) || from > 65535) {
+    // A leading zero is read as octal by some tools and decimal by others; 0 is a wildcard nobody should write by accident.
+    if (text.startsWith('0') || from > 65535) {
       read.fail(
         `${path}.port`,
-        `${JSON.stringify(text)} is not a port: a number from 0 to 65535 without leading zeros, or a name`,
+        `${JSON.stringify(text)} is not a port: a number from 1 to 65535 without leading zeros, or a name`,
       );
       return undefined;
     }
-    // 0 alone stands for every port; as the start of a range for itself.
-    if (from === 0 && (endPort === undefined || endPort === null || endPort === 0))
-      return { from, to: 65535 };
     const to = endPort === 0 ? from : (read.integer(endPort, `${path}.endPort`, 1, 65535) ?? from);
     if (to < from) {
       read.fail(`${path}.endPort`, `${to} is smaller than port ${from}`);

@@ -45,11 +45,8 @@ describe('a policy is refused', () => {
       egress({ toCIDRSet: [{ cidr: '10.0.0.0/8', cidrGroupRef: 'g' }] }),
       'exactly one of cidr',
     ],
-    [
-      'L7 rules for every port',
-      egress({ toPorts: [{ ports: [{ port: '0', protocol: 'TCP' }], rules: { http: [{ path: '/' }] } }] }),
-      'http rules cannot be for every port',
-    ],
+    ['port 0', port('0'), 'spec.egress[0].toPorts[0].ports[0].port: "0"'],
+    ['a range from port 0', port('0', { endPort: 1023 }), 'spec.egress[0].toPorts[0].ports[0].port: "0"'],
     [
       'listener priority',
       egress({ toPorts: [{ ports: [{ port: '1' }], listener: { name: 'x', priority: 101 } }] }),

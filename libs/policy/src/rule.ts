@@ -94,6 +94,8 @@ export function policyKey(id: PolicyName): string {
 
 export interface ParseOptions {
   readonly cluster: string;
+  /** Policies with a nodeSelector are enforced; default false. */
+  readonly hostFirewall?: boolean;
 }
 
 export const RANK_DENY = 255;

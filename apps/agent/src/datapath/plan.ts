@@ -34,6 +34,7 @@ export function planFlags(config: AgentConfig, node: NodeFacts, features: PlanFe
     [features.redirectPeer, ConfigFlags.CONFIG_REDIRECT_PEER],
     [features.redirectNeigh, ConfigFlags.CONFIG_REDIRECT_NEIGH],
     [config.bool('prefilter'), ConfigFlags.CONFIG_PREFILTER],
+    [config.bool('enable-host-firewall'), ConfigFlags.CONFIG_HOST_FIREWALL],
   ];
   return wanted.reduce((flags, [on, flag]) => (on ? flags | flag : flags), 0);
 }

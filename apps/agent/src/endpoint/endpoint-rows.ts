@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { EndpointKey, EndpointValue, LxcKey, LxcValue } from '@cilium-ts/abi';
 import type { BpfMap } from '@cilium-ts/bpf';
+import { IDENTITY_HOST } from '@cilium-ts/identity';
 import type { EndpointLogLine, EndpointRow, EndpointState } from '../rows.ts';
 
 const LOG_LINES = 16;
+
+/** The node itself (host firewall): no device of its own, no CNI attachment, no CiliumEndpoint. */
+export const isHost = (row: Pick<EndpointRow, 'identity'>): boolean => row.identity === IDENTITY_HOST;
 
 export interface EndpointMaps {
   readonly endpoints: BpfMap<EndpointKey, EndpointValue>;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The life of local endpoints: create, restore, follow identity and policy, delete.
 import { AppError, errorMessage, type Logger } from '@cilium-ts/base';
+import { IDENTITY_HOST } from '@cilium-ts/identity';
 import type { PolicyRevision } from '@cilium-ts/policy';
 import type { Table } from '@cilium-ts/tables';
 import type { Assignment, PolicyEndpoints } from '../policy/realizer.ts';
@@ -9,6 +10,7 @@ import {
   addressesOf,
   endpointValue,
   inState,
+  isHost,
   removeRows,
   writeDelivery,
   type EndpointMaps,
@@ -20,6 +22,7 @@ import { hostDeviceName, type PodNetwork } from './pod-network.ts';
 /** How long CNI ADD waits for an identity, and then for a rule set; without them the pod starts with everything denied. */
 const WAIT_MS = 2000;
 const ID_MAX = 4095;
+const NO_MAC = '00:00:00:00:00:00';
 
 export interface ManagerPorts {
   readonly table: Table<EndpointRow>;
@@ -60,8 +63,9 @@ export interface AddRequest {
   readonly podUid: string;
 }
 
+/** `namespace/name`; of the host the node's name. */
 const podOf = (row: { readonly namespace: string; readonly podName: string }): string =>
-  `${row.namespace}/${row.podName}`;
+  row.namespace === '' ? row.podName : `${row.namespace}/${row.podName}`;
 
 export class EndpointManager implements PolicyEndpoints {
   readonly #ports: ManagerPorts;
@@ -200,6 +204,23 @@ export class EndpointManager implements PolicyEndpoints {
     return inState(row, 'waiting-for-identity', 'created by CNI ADD');
   }
 
+  /**
+   * The node as an endpoint, for the host firewall; before restore. What an earlier run enforced stays in force; a node that
+   * never had a rule set gets its row in the kernel with the first one, since without any it could not reach the API server.
+   */
+  addHost(node: string): void {
+    const { table, maps } = this.#ports;
+    const kept = maps.endpoints.get({ ifindex: 0 });
+    const none = { netns: '', mac: NO_MAC, hostMac: NO_MAC, ipv4: '', ipv6: '', ifindex: 0, hostDevice: '' };
+    const pod = { containerId: '', interfaceName: '', namespace: '', podName: node, podUid: '' };
+    const row = this.#newRow({ ...pod, ...none }, none);
+    const host = { ...row, identity: IDENTITY_HOST, labels: ['reserved:host'] };
+    table.upsert(
+      String(host.id),
+      inState({ ...host, ruleSet: kept?.ruleSet ?? 0 }, 'ready', 'host firewall'),
+    );
+  }
+
   /** Gives an endpoint its identity, waits for its rule set and has it written. */
   async #adopt(id: number, found: PodFacts): Promise<void> {
     const { table, ipcache, policy, maps } = this.#ports;
@@ -289,7 +310,7 @@ export class EndpointManager implements PolicyEndpoints {
           ? changed
           : inState(changed, row.state, `rule set ${changed.ruleSet}, revision ${revision}`);
         table.upsert(String(row.id), done);
-        if (!same && row.state !== 'waiting-for-identity') void state.write(done);
+        if (!same && row.state !== 'waiting-for-identity' && !isHost(row)) void state.write(done);
       }
     });
   }
@@ -379,7 +400,7 @@ export class EndpointManager implements PolicyEndpoints {
   /** Deletes attachments that the runtime does not list (CNI GC). */
   async collect(valid: ReadonlySet<string>): Promise<void> {
     for (const row of [...this.#ports.table.values()]) {
-      if (!valid.has(`${row.containerId}:${row.interfaceName}`))
+      if (!isHost(row) && !valid.has(`${row.containerId}:${row.interfaceName}`))
         await this.delete(row.containerId, row.interfaceName);
     }
   }

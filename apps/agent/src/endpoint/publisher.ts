@@ -12,6 +12,7 @@ import {
 } from '@cilium-ts/kube';
 import { Reconciler, type ReconcilerStatus, type TableReader } from '@cilium-ts/tables';
 import type { EndpointRow } from '../rows.ts';
+import { isHost } from './endpoint-rows.ts';
 
 export interface Publication {
   readonly namespace: string;
@@ -106,7 +107,7 @@ export class EndpointPublisher {
       },
     });
     const put = (row: EndpointRow): void => {
-      const publishable = row.podName !== '' && row.state === 'ready';
+      const publishable = row.podName !== '' && !isHost(row) && row.state === 'ready';
       if (publishable)
         this.#reconciler.set(`${row.namespace}/${row.podName}`, publicationOf(row, nodeIp, enforced));
     };

@@ -8,6 +8,7 @@ import {
   CILIUM_NETWORK_POLICIES,
   ENDPOINT_SLICES,
   NETWORK_POLICIES,
+  NODES,
   PODS,
   Reflector,
   SERVICES,
@@ -19,15 +20,14 @@ import {
   PolicyEngine,
   PolicyFeed,
   formatProblems,
-  type EnforcementMode,
+  type EngineOptions,
   type PolicyPublication,
   type PolicySource,
 } from '@cilium-ts/policy';
 
 export interface EmbeddedPolicySourceOptions {
   readonly client: KubeClient;
-  readonly cluster: string;
-  readonly mode?: EnforcementMode | undefined;
+  readonly engine: EngineOptions;
   readonly log: Logger;
 }
 
@@ -48,9 +48,8 @@ export class EmbeddedPolicySource implements PolicySource {
 
   constructor(options: EmbeddedPolicySourceOptions) {
     this.#options = options;
-    const { cluster, mode } = options;
-    this.#engine = new PolicyEngine(mode ? { cluster, mode } : { cluster });
-    this.#feed = new PolicyFeed(this.#engine, cluster);
+    this.#engine = new PolicyEngine(options.engine);
+    this.#feed = new PolicyFeed(this.#engine);
     this.#wire();
   }
 
@@ -112,6 +111,11 @@ export class EmbeddedPolicySource implements PolicySource {
       ENDPOINT_SLICES,
       (o) => feed.upsertSlice(o as never),
       (o) => feed.deleteSlice(o as never),
+    );
+    this.#follow(
+      NODES,
+      (o) => feed.upsertNode(o),
+      (o) => feed.deleteNode(o),
     );
     this.#follow(
       CILIUM_CIDR_GROUPS,

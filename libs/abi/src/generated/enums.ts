@@ -365,6 +365,7 @@ export const ConfigFlags = {
   CONFIG_REDIRECT_PEER: 2048,
   CONFIG_REDIRECT_NEIGH: 4096,
   CONFIG_PREFILTER: 8192,
+  CONFIG_HOST_FIREWALL: 16384,
 } as const;
 export type ConfigFlags = (typeof ConfigFlags)[keyof typeof ConfigFlags];
 
@@ -383,4 +384,5 @@ export const ConfigFlagsNames: Readonly<Record<number, string>> = {
   2048: 'CONFIG_REDIRECT_PEER',
   4096: 'CONFIG_REDIRECT_NEIGH',
   8192: 'CONFIG_PREFILTER',
+  16384: 'CONFIG_HOST_FIREWALL',
 };

@@ -29,7 +29,7 @@ export function subjectIdentity({ subject }: Setting): number {
 export function newEngine(setting: Setting): { engine: PolicyEngine; feed: PolicyFeed } {
   const { mode, allowLocalhost } = setting;
   const engine = new PolicyEngine({ cluster: CLUSTER, mode, allowLocalhost });
-  const feed = new PolicyFeed(engine, CLUSTER);
+  const feed = new PolicyFeed(engine);
   PODS.forEach((pod) => addPod(feed, pod));
   for (const { namespace, name, labels, selector, backends } of SERVICES) {
     feed.upsertService({ metadata: { namespace, name, labels }, spec: { selector } });

@@ -26,7 +26,7 @@ export const ALL_FEATURES: Features = {
 };
 
 /** What the compiler has today. */
-export const COMPILED_FEATURES: Features = { ...ALL_FEATURES, tiers: false, host: false };
+export const COMPILED_FEATURES: Features = { ...ALL_FEATURES, tiers: false, host: false, portZero: false };
 
 /** The endpoint a case judges, and the agent's settings. */
 export interface Setting {

@@ -19,7 +19,11 @@ export interface LabPod {
   ipv4: string;
   ipv6: string;
   mac: string;
+  /** Of its device; default 100 + id. */
+  ifindex?: number;
 }
+
+const ifindexOf = (pod: LabPod): number => pod.ifindex ?? 100 + pod.id;
 
 export interface PolicyRule {
   direction: 'ingress' | 'egress';
@@ -177,11 +181,14 @@ export class PacketLab {
   async addPod(pod: LabPod): Promise<void> {
     this.#pods.push(pod);
     await this.setPolicy(pod, []);
-    for (const addr of [pod.ipv4, pod.ipv6]) this.#writeAddress(pod, addr, 100 + pod.id);
+    for (const addr of [pod.ipv4, pod.ipv6]) this.#writeAddress(pod, addr, ifindexOf(pod));
   }
 
   #writeAddress(pod: LabPod, addr: string, ifindex: number): void {
-    this.lxc.set({ addr }, { ifindex, id: pod.id, flags: 0 });
+    this.lxc.set(
+      { addr },
+      { ifindex, id: pod.id, flags: ifindex === 0 ? abi.EndpointFlags.ENDPOINT_HOST : 0 },
+    );
     this.ipcache.set({ addr }, { identity: pod.identity, flags: 0, node: '' });
   }
 
@@ -197,7 +204,7 @@ export class PacketLab {
   }
 
   setEndpoint(pod: LabPod, change: Partial<abi.EndpointValue>): void {
-    const key = { ifindex: 100 + pod.id };
+    const key = { ifindex: ifindexOf(pod) };
     const before = this.endpoints.get(key);
     this.endpoints.set(key, {
       identity: pod.identity,
@@ -229,7 +236,7 @@ export class PacketLab {
 
   /** For the run the pod lives behind the one device that exists. */
   #onDeviceOf(pod: LabPod, name: ProgramName, packet: Uint8Array): RunResult {
-    const endpoint = this.endpoints.get({ ifindex: 100 + pod.id })!;
+    const endpoint = this.endpoints.get({ ifindex: ifindexOf(pod) })!;
     this.endpoints.set({ ifindex: DEVICE }, endpoint);
     try {
       return this.run(name, packet);
