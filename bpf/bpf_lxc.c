@@ -100,7 +100,7 @@ inline_fn int leave_pod(struct __sk_buff *skb, struct run *r)
 		result = judge(skb, r, &f, 0, target, false, &ok);
 		if (result < 0)
 			return result;
-	} else if (has(CONFIG_HOST_FIREWALL) && local) {
+	} else if (has(CONFIG_HOST_FIREWALL) && target == CT_TARGET_HOST) {
 		result = judge_host(skb, r, &f, false, &ok);
 		if (result < 0)
 			return result;
