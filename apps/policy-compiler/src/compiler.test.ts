@@ -181,12 +181,12 @@ describe('the compiler', () => {
   });
 
   test('an invalid update says where it is wrong; the previous version stays, also after a restart', async () => {
-    await client.patch(CILIUM_NETWORK_POLICIES, target, 'merge', { spec: spec('0') });
+    await client.patch(CILIUM_NETWORK_POLICIES, target, 'merge', { spec: spec('65536') });
     const valid = await poll(async () => {
       const condition = (await conditions())['Valid'];
       return condition?.status === 'False' ? condition : undefined;
     });
-    expect(valid.message).toContain('spec.egress[0].toPorts[0].ports[0].port: "0" is not a port');
+    expect(valid.message).toContain('spec.egress[0].toPorts[0].ports[0].port: "65536" is not a port');
     expect(await verdict(8080)).toBe('allow');
     await compiler.stop();
     compiler = newCompiler();
