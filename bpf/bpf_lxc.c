@@ -67,6 +67,34 @@ inline_fn bool is_pod(__u32 target)
 	return target < CT_TARGET_OUTSIDE;
 }
 
+/*
+ * A pod that talks to itself through a service. No policy is asked, as it is not within the pod; but the flow is marked
+ * as judged by nobody, so that a packet from elsewhere that claims to belong to it is.
+ */
+inline_fn int hairpin(struct __sk_buff *skb, struct run *r, struct flow *f)
+{
+	__u32 ifindex = skb->ifindex;
+	int result = account(skb, r, f, CT_LOOPBACK);
+
+	if (result < 0)
+		return result;
+	r->destination_identity = r->source_identity;
+	r->peer_endpoint = r->endpoint;
+	COUNT_FORWARD(skb, r);
+	if (f->entry && !f->origin && !(r->packet.flags & PACKET_RELATED)) {
+		struct ip_addr pod __attribute__((aligned(8)));
+
+		address_copy(&pod, &r->packet.source);
+		result = service_restore(skb, r, f->entry->service);
+		if (result < 0)
+			return result;
+		result = rewrite(skb, &r->packet, &pod, PORT_END(r->packet.destination_port, REWRITE_DESTINATION));
+		if (result < 0)
+			return result;
+	}
+	return deliver_to_pod(skb, r, f, ifindex);
+}
+
 inline_fn int leave_pod(struct __sk_buff *skb, struct run *r)
 {
 	struct endpoint_key key = { .ifindex = skb->ifindex };
@@ -92,6 +120,8 @@ inline_fn int leave_pod(struct __sk_buff *skb, struct run *r)
 		if (result > 0)
 			ct_lookup(r, &f);
 	}
+	if (unlikely(r->loopback || (f.entry && (f.entry->flags & CT_LOOPBACK))))
+		return hairpin(skb, r, &f);
 	target = find_target(r, &f);
 	result = judge(skb, r, &f, endpoint, key.ifindex, true, &ok);
 	if (result < 0)
@@ -151,8 +181,13 @@ inline_fn int enter_pod(struct __sk_buff *skb, struct run *r)
 {
 	struct flow f;
 	bool from_host = has(CONFIG_HOST_FIREWALL) && address_is_host(&r->packet.source);
-	int result = admit(skb, r, &f, skb->ifindex, from_host);
+	int result;
 
+	if (!has(CONFIG_REDIRECT_PEER) && skb->mark == MARK_DELIVERED) {
+		skb->mark = 0;
+		return TC_ACT_OK;
+	}
+	result = admit(skb, r, &f, skb->ifindex, from_host);
 	if (result < 0)
 		return result;
 	COUNT_FORWARD(skb, r);

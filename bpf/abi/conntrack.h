@@ -29,6 +29,7 @@ enum ct_flags {
 	CT_FIN_REPLY = 32,
 	CT_RST = 64,
 	CT_MASQUERADED = 128,
+	CT_LOOPBACK = 256,	/* a pod to itself through a service, as the loopback address */
 };
 
 struct ct_entry {

@@ -28,6 +28,8 @@ struct datapath_config {
 	struct ip_addr node_ipv6;
 	struct ip_addr native_cidr_ipv4;	/* destinations inside are not masqueraded */
 	struct ip_addr native_cidr_ipv6;
+	struct ip_addr loopback_ipv4;	/* whom a pod sees that picked itself as the backend of a service */
+	struct ip_addr loopback_ipv6;
 	__u32 native_cidr_ipv4_bits;	/* in the 128-bit form */
 	__u32 native_cidr_ipv6_bits;
 	seconds_t ct_tcp;

@@ -7,6 +7,7 @@
 
 #define DELIVER_FAIL(reason) FAIL_AT(FILE_LIB_DELIVER, reason)
 #define DELIVER_TO_STACK TC_ACT_OK
+#define MARK_DELIVERED 0xc5d10001
 
 /* We are a router here: one hop less. 1: the hop count is used up, the stack answers with its ICMP error. */
 inline_fn int decrement_hops(struct __sk_buff *skb, const struct packet *p)
@@ -32,7 +33,11 @@ inline_fn int decrement_hops(struct __sk_buff *skb, const struct packet *p)
 	return 0;
 }
 
-/* Redirecting to the veth itself shows the packet to the pod's link layer: it wants the right addresses. */
+/*
+ * Redirecting to the veth itself shows the packet to the pod's link layer: it wants the right addresses. It also passes
+ * cil_to_container, which must not judge and count it again, least of all under the address of a service. A mark does not
+ * cross into another network namespace: no pod can set it.
+ */
 subprogram int deliver_by_veth(struct __sk_buff *skb, __u32 ifindex)
 {
 	struct endpoint_value *endpoint = bpf_map_lookup_elem(&cilium_endpoints, &ifindex);
@@ -44,6 +49,7 @@ subprogram int deliver_by_veth(struct __sk_buff *skb, __u32 ifindex)
 	macs[1] = endpoint->node_mac;
 	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0) < 0)
 		return DELIVER_FAIL(DROP_WRITE_ERROR);
+	skb->mark = MARK_DELIVERED;
 	return bpf_redirect(ifindex, 0);
 }
 

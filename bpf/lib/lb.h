@@ -88,6 +88,19 @@ subprogram int service_choose(struct run *r, struct ip_addr *chosen)
 	return 1 + r->entry.backend_port;
 }
 
+/* A pod that picks itself would take its own address as the sender for a forgery: it sees the loopback address. */
+subprogram int loopback_source(struct __sk_buff *skb, struct packet *p)
+{
+	const volatile struct ip_addr *loopback = p->flags & PACKET_IPV6 ? &config.loopback_ipv6 : &config.loopback_ipv4;
+	struct ip_addr address __attribute__((aligned(8)));
+
+	for (int i = 0; i < 4; i++)
+		address.words[i] = loopback->words[i];
+	if (address_is_zero(&address))
+		return LB_FAIL(DROP_NAT_UNSUPPORTED);
+	return rewrite(skb, p, &address, PORT_END(p->source_port, REWRITE_SOURCE));
+}
+
 /* 1: translated to a backend, look up the connection again. 0: no service. Or a failure. */
 inline_fn int service_translate(struct __sk_buff *skb, struct run *r)
 {
@@ -98,10 +111,10 @@ inline_fn int service_translate(struct __sk_buff *skb, struct run *r)
 	result = service_choose(r, &backend);
 	if (result <= 0)
 		return result;
-	/* A pod that picks itself would see its own address as the sender; its sockets never come here. */
-	if (address_equal(&backend, &r->packet.source))
-		return LB_FAIL(DROP_NAT_UNSUPPORTED);
+	r->loopback = address_equal(&backend, &r->packet.source);
 	result = rewrite(skb, &r->packet, &backend, PORT_END((be16_t)(result - 1), REWRITE_DESTINATION));
+	if (result >= 0 && unlikely(r->loopback))
+		result = loopback_source(skb, &r->packet);
 	return result < 0 ? result : 1;
 }
 

@@ -28,7 +28,7 @@ struct run {
 	__u8 match_type;
 	__u8 file;
 	__u8 ring_full;			/* no room a moment ago: the next event of this run is lost as well */
-	__u8 pad;
+	__u8 loopback;			/* a pod picked itself as the backend of a service */
 	struct ct_entry entry;		/* room to write a connection or a service choice in */
 } __attribute__((aligned(8)));
 
@@ -181,6 +181,7 @@ inline_fn struct run *run_start(__u8 direction, __u8 file)
 	r->match_type = 0;
 	r->file = file;
 	r->ring_full = 0;
+	r->loopback = 0;
 	/* What the CPU's last packet left behind must not speak for one that cannot be read. */
 	r->packet.flags = r->packet.protocol = 0;
 	return r;

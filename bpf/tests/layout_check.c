@@ -342,7 +342,7 @@ _Static_assert(__builtin_offsetof(struct runtime_config, policy_epoch) == 0 && s
 	       "runtime_config.policy_epoch changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(__builtin_offsetof(struct runtime_config, audit_mode) == 8 && sizeof(((struct runtime_config *)0)->audit_mode) == 4,
 	       "runtime_config.audit_mode changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
-_Static_assert(sizeof(struct datapath_config) == 108,
+_Static_assert(sizeof(struct datapath_config) == 140,
 	       "struct datapath_config changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(__builtin_offsetof(struct datapath_config, flags) == 0 && sizeof(((struct datapath_config *)0)->flags) == 4,
 	       "datapath_config.flags changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
@@ -356,25 +356,29 @@ _Static_assert(__builtin_offsetof(struct datapath_config, native_cidr_ipv4) == 4
 	       "datapath_config.native_cidr_ipv4 changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(__builtin_offsetof(struct datapath_config, native_cidr_ipv6) == 56 && sizeof(((struct datapath_config *)0)->native_cidr_ipv6) == 16,
 	       "datapath_config.native_cidr_ipv6 changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
-_Static_assert(__builtin_offsetof(struct datapath_config, native_cidr_ipv4_bits) == 72 && sizeof(((struct datapath_config *)0)->native_cidr_ipv4_bits) == 4,
+_Static_assert(__builtin_offsetof(struct datapath_config, loopback_ipv4) == 72 && sizeof(((struct datapath_config *)0)->loopback_ipv4) == 16,
+	       "datapath_config.loopback_ipv4 changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(__builtin_offsetof(struct datapath_config, loopback_ipv6) == 88 && sizeof(((struct datapath_config *)0)->loopback_ipv6) == 16,
+	       "datapath_config.loopback_ipv6 changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(__builtin_offsetof(struct datapath_config, native_cidr_ipv4_bits) == 104 && sizeof(((struct datapath_config *)0)->native_cidr_ipv4_bits) == 4,
 	       "datapath_config.native_cidr_ipv4_bits changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
-_Static_assert(__builtin_offsetof(struct datapath_config, native_cidr_ipv6_bits) == 76 && sizeof(((struct datapath_config *)0)->native_cidr_ipv6_bits) == 4,
+_Static_assert(__builtin_offsetof(struct datapath_config, native_cidr_ipv6_bits) == 108 && sizeof(((struct datapath_config *)0)->native_cidr_ipv6_bits) == 4,
 	       "datapath_config.native_cidr_ipv6_bits changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
-_Static_assert(__builtin_offsetof(struct datapath_config, ct_tcp) == 80 && sizeof(((struct datapath_config *)0)->ct_tcp) == 4,
+_Static_assert(__builtin_offsetof(struct datapath_config, ct_tcp) == 112 && sizeof(((struct datapath_config *)0)->ct_tcp) == 4,
 	       "datapath_config.ct_tcp changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
-_Static_assert(__builtin_offsetof(struct datapath_config, ct_tcp_syn) == 84 && sizeof(((struct datapath_config *)0)->ct_tcp_syn) == 4,
+_Static_assert(__builtin_offsetof(struct datapath_config, ct_tcp_syn) == 116 && sizeof(((struct datapath_config *)0)->ct_tcp_syn) == 4,
 	       "datapath_config.ct_tcp_syn changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
-_Static_assert(__builtin_offsetof(struct datapath_config, ct_tcp_closing) == 88 && sizeof(((struct datapath_config *)0)->ct_tcp_closing) == 4,
+_Static_assert(__builtin_offsetof(struct datapath_config, ct_tcp_closing) == 120 && sizeof(((struct datapath_config *)0)->ct_tcp_closing) == 4,
 	       "datapath_config.ct_tcp_closing changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
-_Static_assert(__builtin_offsetof(struct datapath_config, ct_any) == 92 && sizeof(((struct datapath_config *)0)->ct_any) == 4,
+_Static_assert(__builtin_offsetof(struct datapath_config, ct_any) == 124 && sizeof(((struct datapath_config *)0)->ct_any) == 4,
 	       "datapath_config.ct_any changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
-_Static_assert(__builtin_offsetof(struct datapath_config, trace_interval) == 96 && sizeof(((struct datapath_config *)0)->trace_interval) == 4,
+_Static_assert(__builtin_offsetof(struct datapath_config, trace_interval) == 128 && sizeof(((struct datapath_config *)0)->trace_interval) == 4,
 	       "datapath_config.trace_interval changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
-_Static_assert(__builtin_offsetof(struct datapath_config, nat_port_min) == 100 && sizeof(((struct datapath_config *)0)->nat_port_min) == 2,
+_Static_assert(__builtin_offsetof(struct datapath_config, nat_port_min) == 132 && sizeof(((struct datapath_config *)0)->nat_port_min) == 2,
 	       "datapath_config.nat_port_min changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
-_Static_assert(__builtin_offsetof(struct datapath_config, nat_port_max) == 102 && sizeof(((struct datapath_config *)0)->nat_port_max) == 2,
+_Static_assert(__builtin_offsetof(struct datapath_config, nat_port_max) == 134 && sizeof(((struct datapath_config *)0)->nat_port_max) == 2,
 	       "datapath_config.nat_port_max changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
-_Static_assert(__builtin_offsetof(struct datapath_config, native_ifindex) == 104 && sizeof(((struct datapath_config *)0)->native_ifindex) == 4,
+_Static_assert(__builtin_offsetof(struct datapath_config, native_ifindex) == 136 && sizeof(((struct datapath_config *)0)->native_ifindex) == 4,
 	       "datapath_config.native_ifindex changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(CT_FLOW == 0,
 	       "CT_FLOW changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
@@ -396,6 +400,8 @@ _Static_assert(CT_RST == 64,
 	       "CT_RST changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(CT_MASQUERADED == 128,
 	       "CT_MASQUERADED changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(CT_LOOPBACK == 256,
+	       "CT_LOOPBACK changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(CT_TARGET_UNKNOWN == 0,
 	       "CT_TARGET_UNKNOWN changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(CT_TARGET_OUTSIDE == 2147483646,

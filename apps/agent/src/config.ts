@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one schema of the agent's configuration: keys of ConfigMap cilium-config, their defaults and allowed values.
 import { AppError } from '@cilium-ts/base';
-import { parsePrefix } from '@cilium-ts/net';
+import { addressFamily, isAddress, parsePrefix } from '@cilium-ts/net';
 
 export interface ConfigKey {
   readonly key: string;
@@ -60,6 +60,14 @@ const duration = (key: string, fallback: string, help: string): ConfigKey => ({
   help,
 });
 
+const address = (key: string, fallback: string, family: 4 | 6, help: string): ConfigKey => ({
+  key,
+  fallback,
+  allowed: `an IPv${family} address`,
+  valid: (value) => isAddress(value) && addressFamily(value) === family,
+  help,
+});
+
 const cidr = (key: string, help: string): ConfigKey => ({
   key,
   fallback: '',
@@ -101,6 +109,13 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
     'destinations that are not masqueraded; default: all pod CIDRs of this node',
   ),
   cidr('ipv6-native-routing-cidr', 'the same for IPv6'),
+  address(
+    'ipv4-service-loopback-address',
+    '169.254.42.1',
+    4,
+    'whom a pod sees that reaches itself through a Service',
+  ),
+  address('ipv6-service-loopback-address', '100::a9fe:2a01', 6, 'the same for IPv6; not link-local'),
   oneOf('ipam', 'kubernetes', ['kubernetes'], 'where pod addresses come from: Node.spec.podCIDRs'),
   bool(
     'kube-proxy-replacement',

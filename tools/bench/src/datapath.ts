@@ -46,6 +46,8 @@ function configBytes(node: Node): Uint8Array {
     nodeIpv6: '',
     nativeCidrIpv4: '10.244.0.0',
     nativeCidrIpv6: '',
+    loopbackIpv4: '',
+    loopbackIpv6: '',
     nativeCidrIpv4Bits: 96 + 16,
     nativeCidrIpv6Bits: 0,
     ctTcp: 8000,

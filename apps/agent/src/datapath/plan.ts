@@ -67,6 +67,8 @@ export function planDatapath(config: AgentConfig, node: NodeFacts, features: Pla
     nodeIpv6: node.ipv6,
     nativeCidrIpv4: native4.address,
     nativeCidrIpv6: native6.address,
+    loopbackIpv4: config.text('ipv4-service-loopback-address'),
+    loopbackIpv6: config.text('ipv6-service-loopback-address'),
     nativeCidrIpv4Bits: native4.bits,
     nativeCidrIpv6Bits: native6.bits,
     ctTcp: seconds('bpf-ct-timeout-regular-tcp'),

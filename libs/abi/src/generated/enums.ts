@@ -21,6 +21,7 @@ export const CtFlags = {
   CT_FIN_REPLY: 32,
   CT_RST: 64,
   CT_MASQUERADED: 128,
+  CT_LOOPBACK: 256,
 } as const;
 export type CtFlags = (typeof CtFlags)[keyof typeof CtFlags];
 
@@ -33,6 +34,7 @@ export const CtFlagsNames: Readonly<Record<number, string>> = {
   32: 'CT_FIN_REPLY',
   64: 'CT_RST',
   128: 'CT_MASQUERADED',
+  256: 'CT_LOOPBACK',
 };
 
 export const CtTarget = {

@@ -908,7 +908,7 @@ export const RuntimeConfigCodec: Codec<RuntimeConfig> = {
   },
 };
 
-/** struct datapath_config, 108 bytes */
+/** struct datapath_config, 140 bytes */
 export interface DatapathConfig {
   flags: number;
   layoutHash: number;
@@ -916,6 +916,8 @@ export interface DatapathConfig {
   nodeIpv6: string;
   nativeCidrIpv4: string;
   nativeCidrIpv6: string;
+  loopbackIpv4: string;
+  loopbackIpv6: string;
   nativeCidrIpv4Bits: number;
   nativeCidrIpv6Bits: number;
   ctTcp: number;
@@ -930,25 +932,27 @@ export interface DatapathConfig {
 
 export const DatapathConfigCodec: Codec<DatapathConfig> = {
   name: 'datapath_config',
-  size: 108,
+  size: 140,
   encode(bytes, offset, value) {
-    bytes.fill(0, offset, offset + 108);
+    bytes.fill(0, offset, offset + 140);
     writeU32(bytes, offset, value.flags);
     writeU32(bytes, offset + 4, value.layoutHash);
     writeAddress(bytes, offset + 8, value.nodeIpv4);
     writeAddress(bytes, offset + 24, value.nodeIpv6);
     writeAddress(bytes, offset + 40, value.nativeCidrIpv4);
     writeAddress(bytes, offset + 56, value.nativeCidrIpv6);
-    writeU32(bytes, offset + 72, value.nativeCidrIpv4Bits);
-    writeU32(bytes, offset + 76, value.nativeCidrIpv6Bits);
-    writeU32(bytes, offset + 80, value.ctTcp);
-    writeU32(bytes, offset + 84, value.ctTcpSyn);
-    writeU32(bytes, offset + 88, value.ctTcpClosing);
-    writeU32(bytes, offset + 92, value.ctAny);
-    writeU32(bytes, offset + 96, value.traceInterval);
-    writeU16(bytes, offset + 100, value.natPortMin);
-    writeU16(bytes, offset + 102, value.natPortMax);
-    writeU32(bytes, offset + 104, value.nativeIfindex);
+    writeAddress(bytes, offset + 72, value.loopbackIpv4);
+    writeAddress(bytes, offset + 88, value.loopbackIpv6);
+    writeU32(bytes, offset + 104, value.nativeCidrIpv4Bits);
+    writeU32(bytes, offset + 108, value.nativeCidrIpv6Bits);
+    writeU32(bytes, offset + 112, value.ctTcp);
+    writeU32(bytes, offset + 116, value.ctTcpSyn);
+    writeU32(bytes, offset + 120, value.ctTcpClosing);
+    writeU32(bytes, offset + 124, value.ctAny);
+    writeU32(bytes, offset + 128, value.traceInterval);
+    writeU16(bytes, offset + 132, value.natPortMin);
+    writeU16(bytes, offset + 134, value.natPortMax);
+    writeU32(bytes, offset + 136, value.nativeIfindex);
   },
   decode(bytes, offset) {
     return {
@@ -958,16 +962,18 @@ export const DatapathConfigCodec: Codec<DatapathConfig> = {
       nodeIpv6: readAddress(bytes, offset + 24),
       nativeCidrIpv4: readAddress(bytes, offset + 40),
       nativeCidrIpv6: readAddress(bytes, offset + 56),
-      nativeCidrIpv4Bits: readU32(bytes, offset + 72),
-      nativeCidrIpv6Bits: readU32(bytes, offset + 76),
-      ctTcp: readU32(bytes, offset + 80),
-      ctTcpSyn: readU32(bytes, offset + 84),
-      ctTcpClosing: readU32(bytes, offset + 88),
-      ctAny: readU32(bytes, offset + 92),
-      traceInterval: readU32(bytes, offset + 96),
-      natPortMin: readU16(bytes, offset + 100),
-      natPortMax: readU16(bytes, offset + 102),
-      nativeIfindex: readU32(bytes, offset + 104),
+      loopbackIpv4: readAddress(bytes, offset + 72),
+      loopbackIpv6: readAddress(bytes, offset + 88),
+      nativeCidrIpv4Bits: readU32(bytes, offset + 104),
+      nativeCidrIpv6Bits: readU32(bytes, offset + 108),
+      ctTcp: readU32(bytes, offset + 112),
+      ctTcpSyn: readU32(bytes, offset + 116),
+      ctTcpClosing: readU32(bytes, offset + 120),
+      ctAny: readU32(bytes, offset + 124),
+      traceInterval: readU32(bytes, offset + 128),
+      natPortMin: readU16(bytes, offset + 132),
+      natPortMax: readU16(bytes, offset + 134),
+      nativeIfindex: readU32(bytes, offset + 136),
     };
   },
 };

@@ -39,9 +39,13 @@ export interface PolicyRule {
 export interface RunResult {
   action: number;
   packet: Uint8Array;
+  /** skb->mark after the run. */
+  mark: number;
 }
 
 export const NODE = { ipv4: '192.168.77.1', ipv6: 'fd77::1' };
+/** Whom a pod sees that reaches itself through a Service. */
+export const LOOPBACK = { ipv4: '169.254.42.1', ipv6: '100::a9fe:2a01' };
 export const POD_CIDR = { ipv4: '10.244.0.0', ipv6: 'fd00:10:244::' };
 
 const { ConfigFlags } = abi;
@@ -60,6 +64,7 @@ const DEFAULT_FLAGS =
 
 /** lo: the one device that exists everywhere; a test run needs a real one. */
 const DEVICE = 1;
+const MARK_AT = 8;
 const IFINDEX_AT = 40;
 const CONTEXT_SIZE = 192;
 
@@ -71,6 +76,8 @@ export function labConfig(flags: number): Uint8Array {
     nodeIpv6: NODE.ipv6,
     nativeCidrIpv4: POD_CIDR.ipv4,
     nativeCidrIpv6: POD_CIDR.ipv6,
+    loopbackIpv4: LOOPBACK.ipv4,
+    loopbackIpv6: LOOPBACK.ipv6,
     nativeCidrIpv4Bits: 96 + 16,
     nativeCidrIpv6Bits: 48,
     ctTcp: 8000,
@@ -230,26 +237,29 @@ export class PacketLab {
     return this.#onDeviceOf(pod, 'cil_from_container', packet);
   }
 
-  toPod(pod: LabPod, packet: Uint8Array): RunResult {
-    return this.#onDeviceOf(pod, 'cil_to_container', packet);
+  toPod(pod: LabPod, packet: Uint8Array, mark = 0): RunResult {
+    return this.#onDeviceOf(pod, 'cil_to_container', packet, mark);
   }
 
   /** For the run the pod lives behind the one device that exists. */
-  #onDeviceOf(pod: LabPod, name: ProgramName, packet: Uint8Array): RunResult {
+  #onDeviceOf(pod: LabPod, name: ProgramName, packet: Uint8Array, mark = 0): RunResult {
     const endpoint = this.endpoints.get({ ifindex: ifindexOf(pod) })!;
     this.endpoints.set({ ifindex: DEVICE }, endpoint);
     try {
-      return this.run(name, packet);
+      return this.run(name, packet, mark);
     } finally {
       this.endpoints.delete({ ifindex: DEVICE });
     }
   }
 
-  run(name: ProgramName, packet: Uint8Array): RunResult {
+  run(name: ProgramName, packet: Uint8Array, mark = 0): RunResult {
     const ctx = new Uint8Array(CONTEXT_SIZE);
-    new DataView(ctx.buffer).setUint32(IFINDEX_AT, DEVICE, true);
+    const view = new DataView(ctx.buffer);
+    view.setUint32(IFINDEX_AT, DEVICE, true);
+    view.setUint32(MARK_AT, mark, true);
     const result = this.program(name).testRun({ data: packet, ctx });
-    return { action: result.retval, packet: result.data };
+    const after = new DataView(result.ctx.buffer, result.ctx.byteOffset).getUint32(MARK_AT, true);
+    return { action: result.retval, packet: result.data, mark: after };
   }
 
   /** The events since the last call, in order; waits until the ring has given them all. */
