@@ -82,7 +82,8 @@ function withoutRepeats(blocks: readonly Block[]): Block[] {
 
 /** A covering entry of higher precedence wins anyway; an equal one does where it denies, or is for the same key. */
 function superfluous(block: Block, covering: Cell, sameKey: boolean): boolean {
-  return covering.precedence > block.precedence || sameKey || block.cell.verdict === 'deny';
+  if (covering.precedence !== block.precedence) return covering.precedence > block.precedence;
+  return sameKey || block.cell.verdict === 'deny';
 }
 
 /** Key -> identity -> entry. */
@@ -221,8 +222,12 @@ export class MapState {
   /** Takes in what an identity is selected by now; returns what to write. `matches` is asked per selector of the rule set. */
   update(identity: number, matches: (selector: LabelSelector) => boolean): MapChange {
     const change: MapChange = { upserts: [], deletes: [] };
-    const matchesRow = (row: RuleRow): boolean =>
-      row.selector !== ANY && matches(this.ruleSet.selectors[row.selector - 1]!);
+    const matchesRow = (row: RuleRow): boolean => {
+      if (row.selector === ANY) return false;
+      const selector = this.ruleSet.selectors[row.selector - 1]!;
+      const unknownPods = identity === IDENTITY_UNMANAGED && row.verdict === 'deny';
+      return matches(selector) || (unknownPods && mayMeanUnknownPods(selector));
+    };
     for (const direction of DIRECTIONS) {
       const wanted = this.#tabulated
         ? this.#ownTable(direction, identity, matchesRow)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { errorMessage } from '@cilium-ts/base';
 import { parseCommand, USAGE, type FuzzOptions } from './command.ts';
 import { fuzzPolicy } from './policy/long-run.ts';
 
@@ -21,4 +22,9 @@ async function main(args: readonly string[]): Promise<number> {
   return passed ? 0 : 1;
 }
 
-process.exitCode = await main(process.argv.slice(2));
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  console.error(errorMessage(error));
+  process.exitCode = 1;
+}

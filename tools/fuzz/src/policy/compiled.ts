@@ -26,11 +26,14 @@ export function subjectIdentity({ subject }: Setting): number {
 }
 
 /** Everything of the universe but policies. */
-export function newEngine(setting: Setting): { engine: PolicyEngine; feed: PolicyFeed } {
+export function newEngine(
+  setting: Setting,
+  pods: readonly Pod[] = PODS,
+): { engine: PolicyEngine; feed: PolicyFeed } {
   const { mode, allowLocalhost } = setting;
   const engine = new PolicyEngine({ cluster: CLUSTER, mode, allowLocalhost });
   const feed = new PolicyFeed(engine);
-  PODS.forEach((pod) => addPod(feed, pod));
+  pods.forEach((pod) => addPod(feed, pod));
   for (const { namespace, name, labels, selector, backends } of SERVICES) {
     feed.upsertService({ metadata: { namespace, name, labels }, spec: { selector } });
     const metadata = { namespace, name: `${name}-1`, labels: { 'kubernetes.io/service-name': name } };
@@ -65,9 +68,13 @@ export function addPolicies(feed: PolicyFeed, objects: PolicyCase['objects']): v
 /** The generator or the shrinker made an object that the API refuses. */
 export class InvalidCase extends Error {}
 
-export function ruleSetOf(engine: PolicyEngine, setting: Setting): Compiled {
-  const identity = subjectIdentity(setting);
-  const pod = PODS.find((each) => each.identity === identity);
+/** What `setting`'s endpoint got; `identity` where the pods have other numbers. */
+export function ruleSetOf(
+  engine: PolicyEngine,
+  setting: Setting,
+  identity: number = subjectIdentity(setting),
+): Compiled {
+  const pod = PODS.find((each) => each.identity === subjectIdentity(setting));
   const subject = engine.subject(identity);
   const id = subject && ruleSetIdOf(subject, pod && `${pod.namespace}/${pod.name}`);
   const ruleSet = id === undefined ? undefined : engine.ruleSet(id);
