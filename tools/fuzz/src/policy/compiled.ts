@@ -5,7 +5,7 @@ import { formatProblems, PolicyEngine, PolicyFeed, ruleSetIdOf } from '@cilium-t
 import type { CidrIdentity, MapState, PolicyObject, RuleSet } from '@cilium-ts/policy';
 import type { PolicyCase, Setting } from './generate.ts';
 import type { Peer } from './probe.ts';
-import { CIDR_GROUPS, CLUSTER, PODS, SERVICES, securityLabels, type Pod } from './universe.ts';
+import { CIDR_GROUPS, CLUSTER, NODE, PODS, SERVICES, securityLabels, type Pod } from './universe.ts';
 
 export interface Compiled {
   readonly ruleSet: RuleSet;
@@ -30,10 +30,11 @@ export function newEngine(
   setting: Setting,
   pods: readonly Pod[] = PODS,
 ): { engine: PolicyEngine; feed: PolicyFeed } {
-  const { mode, allowLocalhost } = setting;
-  const engine = new PolicyEngine({ cluster: CLUSTER, mode, allowLocalhost });
+  const { mode, allowLocalhost, hostFirewall } = setting;
+  const engine = new PolicyEngine({ cluster: CLUSTER, mode, allowLocalhost, hostFirewall });
   const feed = new PolicyFeed(engine);
   pods.forEach((pod) => addPod(feed, pod));
+  feed.upsertNode({ metadata: { name: NODE.name, labels: NODE.labels } });
   for (const { namespace, name, labels, selector, backends } of SERVICES) {
     feed.upsertService({ metadata: { namespace, name, labels }, spec: { selector } });
     const metadata = { namespace, name: `${name}-1`, labels: { 'kubernetes.io/service-name': name } };
@@ -76,7 +77,8 @@ export function ruleSetOf(
 ): Compiled {
   const pod = PODS.find((each) => each.identity === subjectIdentity(setting));
   const subject = engine.subject(identity);
-  const id = subject && ruleSetIdOf(subject, pod && `${pod.namespace}/${pod.name}`);
+  const own = setting.subject === 'host' ? NODE.name : pod && `${pod.namespace}/${pod.name}`;
+  const id = subject && ruleSetIdOf(subject, own);
   const ruleSet = id === undefined ? undefined : engine.ruleSet(id);
   const state = id === undefined ? undefined : engine.mapState(id);
   if (!ruleSet || !state) throw new Error(`identity ${identity} has no rule set`);

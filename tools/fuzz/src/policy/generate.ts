@@ -26,7 +26,7 @@ export const ALL_FEATURES: Features = {
 };
 
 /** What the compiler has today. */
-export const COMPILED_FEATURES: Features = { ...ALL_FEATURES, tiers: false, host: false, portZero: false };
+export const COMPILED_FEATURES: Features = { ...ALL_FEATURES, tiers: false, portZero: false };
 
 /** The endpoint a case judges, and the agent's settings. */
 export interface Setting {
@@ -334,11 +334,12 @@ function object(random: Random, index: number, wish: Wish): PolicyObject {
 /** One random case; equal seeds and features give equal cases. */
 export function policyCase(random: Random, features: Features): PolicyCase {
   const rare = ['health', 'init', ...(features.host ? (['host', 'host'] as const) : [])] as const;
+  const subject = random.chance(85) ? random.pick(['web', 'db'] as const) : random.pick(rare);
   const setting: Setting = {
-    subject: random.chance(85) ? random.pick(['web', 'db'] as const) : random.pick(rare),
+    subject,
     mode: random.chance(85) ? 'default' : random.pick(['always', 'never'] as const),
     allowLocalhost: random.chance(75),
-    hostFirewall: features.host && random.chance(80),
+    hostFirewall: subject === 'host' || (features.host && random.chance(50)),
   };
   const wish = { setting, features };
   let index = 0;

@@ -4,10 +4,19 @@
 import { createOracle, type Judgement, type World } from '@cilium-ts/policy-oracle';
 import type { PolicyCase, Setting } from './generate.ts';
 import type { Peer, Probe } from './probe.ts';
-import { ADDRESSES, CIDR_GROUPS, CLUSTER, PODS, RESERVED, SERVICES, securityLabels } from './universe.ts';
+import {
+  ADDRESSES,
+  CIDR_GROUPS,
+  CLUSTER,
+  NODE,
+  PODS,
+  RESERVED,
+  SERVICES,
+  securityLabels,
+} from './universe.ts';
 
 const OWN_NUMBERS = 0x02000000;
-const NODE_LABELS = ['reserved:host', 'k8s:role=edge'];
+const NODE_LABELS = Object.entries(NODE.labels).map(([key, value]) => `k8s:${key}=${value}`);
 
 function podLabels(identity: number): string[] {
   const pod = PODS.find((each) => each.identity === identity)!;

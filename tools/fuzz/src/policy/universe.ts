@@ -4,6 +4,9 @@ import type { CidrGroup, NamedPort, Service } from '@cilium-ts/policy-oracle';
 
 export const CLUSTER = 'home';
 
+/** The node whose host the host firewall guards. */
+export const NODE = { name: 'node-1', labels: { role: 'edge' } };
+
 export interface Pod {
   readonly identity: number;
   readonly namespace: string;
