@@ -60,7 +60,7 @@ inline_fn int arrive(struct __sk_buff *skb, struct run *r)
 	result = admit(skb, r, &f, ifindex, false);
 	if (result < 0)
 		return result;
-	COUNT_FORWARD(skb, r);
+	count_forward(skb, r);
 	return deliver_to_pod(skb, r, &f, ifindex);
 }
 

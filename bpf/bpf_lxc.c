@@ -80,7 +80,7 @@ inline_fn int hairpin(struct __sk_buff *skb, struct run *r, struct flow *f)
 		return result;
 	r->destination_identity = r->source_identity;
 	r->peer_endpoint = r->endpoint;
-	COUNT_FORWARD(skb, r);
+	count_forward(skb, r);
 	if (f->entry && !f->origin && !(r->packet.flags & PACKET_RELATED)) {
 		struct ip_addr pod __attribute__((aligned(8)));
 
@@ -138,7 +138,7 @@ inline_fn int leave_pod(struct __sk_buff *skb, struct run *r)
 	result = account(skb, r, &f, ok);
 	if (result < 0)
 		return result;
-	COUNT_FORWARD(skb, r);
+	count_forward(skb, r);
 	if (is_pod(target)) {
 		if (unlikely(f.entry && !f.origin && f.entry->service && !(r->packet.flags & PACKET_RELATED))) {
 			result = service_restore(skb, r, f.entry->service);
@@ -190,7 +190,7 @@ inline_fn int enter_pod(struct __sk_buff *skb, struct run *r)
 	result = admit(skb, r, &f, skb->ifindex, from_host);
 	if (result < 0)
 		return result;
-	COUNT_FORWARD(skb, r);
+	count_forward(skb, r);
 	if (unlikely(f.report && has(CONFIG_TRACE_EVENTS)))
 		TRACE(skb, r, TRACE_TO_ENDPOINT);
 	return TC_ACT_OK;

@@ -11,7 +11,7 @@ enum metric_direction {
 };
 
 struct metrics_key {
-	__u8 reason;			/* 0 forwarded, otherwise enum drop_reason */
+	__u8 reason;			/* enum drop_reason */
 	__u8 direction;			/* enum metric_direction */
 	__u16 line;
 	__u8 file;			/* enum source_file */
@@ -21,6 +21,16 @@ struct metrics_key {
 struct metrics_value {
 	__u64 packets;
 	__u64 bytes;
+};
+
+/* Forwarded packets have counters of their own, in an array: they are counted one by one, a hash would cost more. */
+struct forwarded_key {
+	__u32 place;			/* enum metric_direction << FORWARDED_FILE_BITS | enum source_file */
+};
+
+enum forwarded {
+	FORWARDED_FILE_BITS = 5,
+	FORWARDED_PLACES = 128,
 };
 
 struct xdp_metrics_key {

@@ -56,7 +56,12 @@ inline_fn __u64 wakeup_wanted(__u32 record)
 	return waiting / WAKEUP_BYTES != (waiting - record) / WAKEUP_BYTES ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
-subprogram void count_packet(__u32 reason_direction_file, __u32 line, __u32 bytes)
+inline_fn __u8 metric_direction(__u8 direction)
+{
+	return direction == DIR_EGRESS ? METRIC_EGRESS : METRIC_INGRESS;
+}
+
+subprogram void count_drop(__u32 reason_direction_file, __u32 line, __u32 bytes)
 {
 	struct metrics_key key = {
 		.reason = reason_direction_file & 0xff,
@@ -75,13 +80,16 @@ subprogram void count_packet(__u32 reason_direction_file, __u32 line, __u32 byte
 	bpf_map_update_elem(&cilium_metrics, &key, &first, BPF_ANY);
 }
 
-inline_fn __u8 metric_direction(__u8 direction)
+inline_fn void count_forward(struct __sk_buff *skb, const struct run *r)
 {
-	return direction == DIR_EGRESS ? METRIC_EGRESS : METRIC_INGRESS;
-}
+	struct forwarded_key key = { .place = metric_direction(r->direction) << FORWARDED_FILE_BITS | r->file };
+	struct metrics_value *value = bpf_map_lookup_elem(&cilium_forwarded, &key);
 
-#define COUNT_FORWARD(skb, r) \
-	count_packet(metric_direction((r)->direction) << 8 | (r)->file << 16, 0, (skb)->len)
+	if (value) {
+		value->packets++;
+		value->bytes += skb->len;
+	}
+}
 
 struct event_record {
 	struct packet_event head;
@@ -149,7 +157,7 @@ subprogram int drop(struct __sk_buff *skb, struct run *r, int code)
 {
 	__u32 reason = FAIL_REASON(code), file = FAIL_FILE(code), line = FAIL_LINE(code);
 
-	count_packet(reason | metric_direction(r->direction) << 8 | file << 16, line, skb->len);
+	count_drop(reason | metric_direction(r->direction) << 8 | file << 16, line, skb->len);
 	if (has(CONFIG_DROP_EVENTS))
 		emit_event(skb, r, EVENT_KIND(EVENT_DROP, reason), file << 16 | line);
 	return TC_ACT_SHOT;

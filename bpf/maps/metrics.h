@@ -8,3 +8,10 @@ struct {
 	__type(value, struct metrics_value);
 	__uint(max_entries, 1024);
 } cilium_metrics SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, struct forwarded_key);
+	__type(value, struct metrics_value);
+	__uint(max_entries, FORWARDED_PLACES);
+} cilium_forwarded SEC(".maps");

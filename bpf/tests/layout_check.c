@@ -272,6 +272,10 @@ _Static_assert(__builtin_offsetof(struct metrics_value, packets) == 0 && sizeof(
 	       "metrics_value.packets changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(__builtin_offsetof(struct metrics_value, bytes) == 8 && sizeof(((struct metrics_value *)0)->bytes) == 8,
 	       "metrics_value.bytes changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(sizeof(struct forwarded_key) == 4,
+	       "struct forwarded_key changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(__builtin_offsetof(struct forwarded_key, place) == 0 && sizeof(((struct forwarded_key *)0)->place) == 4,
+	       "forwarded_key.place changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(sizeof(struct xdp_metrics_key) == 4,
 	       "struct xdp_metrics_key changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(__builtin_offsetof(struct xdp_metrics_key, verdict) == 0 && sizeof(((struct xdp_metrics_key *)0)->verdict) == 4,
@@ -572,6 +576,10 @@ _Static_assert(METRIC_EGRESS == 2,
 	       "METRIC_EGRESS changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(METRIC_SERVICE == 3,
 	       "METRIC_SERVICE changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(FORWARDED_FILE_BITS == 5,
+	       "FORWARDED_FILE_BITS changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(FORWARDED_PLACES == 128,
+	       "FORWARDED_PLACES changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(XDP_VERDICT_PASS == 0,
 	       "XDP_VERDICT_PASS changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(XDP_VERDICT_DROP == 1,

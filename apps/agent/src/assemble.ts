@@ -309,6 +309,7 @@ function publishMetrics(base: Foundation, joined: Joined, parts: Parts): void {
   registerMetrics(base.metrics, {
     tables: base.tables,
     datapathMetrics: base.datapath.maps.metrics,
+    forwarded: base.datapath.maps.forwarded,
     xdpMetrics: base.datapath.maps.xdpMetrics,
     devices: () => base.datapath.devices,
     policy: () => ({

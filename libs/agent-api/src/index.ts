@@ -36,4 +36,10 @@ export {
   type PolicyModel,
   type SelectorModel,
 } from './small.schema.ts';
-export { directionText, DROP_REASON_TEXTS, dropReasonText, sourceFileText } from './names.ts';
+export {
+  directionText,
+  DROP_REASON_TEXTS,
+  dropReasonText,
+  forwardedMetric,
+  sourceFileText,
+} from './names.ts';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What numbers of the datapath are called in tables, metrics and lines for people.
-import { SourceFileNames } from '@cilium-ts/abi';
+import { Forwarded, SourceFileNames, type ForwardedKey, type MetricsKey } from '@cilium-ts/abi';
 
 const DROP_TEXTS: Readonly<Record<number, string>> = {
   0: 'Success',
@@ -44,6 +44,12 @@ export function sourceFileText(file: number): string {
   const name = SourceFileNames[file] ?? '';
   if (name.startsWith('FILE_BPF_')) return `${name.slice(5).toLowerCase()}.c`;
   return name.startsWith('FILE_LIB_') ? `${name.slice(9).toLowerCase()}.h` : 'unknown';
+}
+
+/** The counters of forwarded packets under the key that they would have among the drops: reason 0. */
+export function forwardedMetric({ place }: ForwardedKey): MetricsKey {
+  const files = 2 ** Forwarded.FORWARDED_FILE_BITS;
+  return { reason: 0, direction: Math.floor(place / files), line: 0, file: place % files };
 }
 
 const DIRECTIONS = ['UNKNOWN', 'INGRESS', 'EGRESS', 'SERVICE'];

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The agent's Prometheus metrics: mostly read from maps and tables when scraped.
-import { XdpVerdictNames, type MetricsKey, type MetricsValue, type XdpMetricsKey } from '@cilium-ts/abi';
-import { directionText, dropReasonText } from '@cilium-ts/agent-api';
+import {
+  XdpVerdictNames,
+  type ForwardedKey,
+  type MetricsKey,
+  type MetricsValue,
+  type XdpMetricsKey,
+} from '@cilium-ts/abi';
+import { directionText, dropReasonText, forwardedMetric } from '@cilium-ts/agent-api';
 import type { PerCpuMap } from '@cilium-ts/bpf';
 import { identityScope } from '@cilium-ts/identity';
 import type { Metrics } from '@cilium-ts/telemetry';
@@ -10,6 +16,7 @@ import type { AgentTables } from '../rows.ts';
 export interface MetricSources {
   readonly tables: AgentTables;
   readonly datapathMetrics: PerCpuMap<MetricsKey, MetricsValue>;
+  readonly forwarded: PerCpuMap<ForwardedKey, MetricsValue>;
   readonly xdpMetrics: PerCpuMap<XdpMetricsKey, MetricsValue>;
   readonly devices: () => readonly { readonly name: string; readonly xdp: string }[];
   readonly policy: () => {
@@ -109,15 +116,20 @@ export function registerMetrics(metrics: Metrics, sources: MetricSources): void 
   );
 }
 
-function registerTraffic(metrics: Metrics, { datapathMetrics }: MetricSources): void {
-  const totals = (): Promise<Total[]> => datapathMetrics.totals(add);
+function registerTraffic(metrics: Metrics, { datapathMetrics, forwarded }: MetricSources): void {
+  const drops = (): Promise<Total[]> => datapathMetrics.totals(add);
+  const forwards = async (): Promise<Total[]> =>
+    (await forwarded.totals(add))
+      .filter(([, sum]) => sum.packets > 0n)
+      .map(([key, sum]) => [forwardedMetric(key), sum]);
   const traffic = (kind: 'drop' | 'forward', unit: 'count' | 'bytes'): void => {
     metrics.observe(
       `cilium_${kind}_${unit}_total`,
       `${kind}ped packets in ${unit}`,
       'counter',
       async (report) => {
-        for (const sum of fold(await totals(), (reason) => (kind === 'drop') === (reason !== 0))) {
+        const rows = await (kind === 'drop' ? drops() : forwards());
+        for (const sum of fold(rows, (reason) => (kind === 'drop') === (reason !== 0))) {
           const labels = { direction: directionText(sum.direction) };
           const value = unit === 'count' ? sum.packets : sum.bytes;
           report(value, kind === 'drop' ? { ...labels, reason: dropReasonText(sum.reason) } : labels);
@@ -135,7 +147,7 @@ function registerTraffic(metrics: Metrics, { datapathMetrics }: MetricSources): 
     'counter',
     async (report) => {
       const denied = { INGRESS: 0, EGRESS: 0 };
-      for (const sum of fold(await totals(), (reason) => POLICY_REASONS.includes(reason))) {
+      for (const sum of fold(await drops(), (reason) => POLICY_REASONS.includes(reason))) {
         const direction = directionText(sum.direction);
         if (direction === 'INGRESS' || direction === 'EGRESS') denied[direction] += sum.packets;
       }

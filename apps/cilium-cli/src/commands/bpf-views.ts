@@ -12,6 +12,7 @@ import {
   lbReverseNatMap,
   lbServicesMap,
   lbSlotsMap,
+  forwardedMap,
   lxcMap,
   metricsMap,
   PolicyFlags,
@@ -23,7 +24,13 @@ import {
   type PolicyEntry,
   type PolicyKey,
 } from '@cilium-ts/abi';
-import { directionText, dropReasonText, sourceFileText, type IdentityModel } from '@cilium-ts/agent-api';
+import {
+  directionText,
+  dropReasonText,
+  forwardedMetric,
+  sourceFileText,
+  type IdentityModel,
+} from '@cilium-ts/agent-api';
 import { AppError } from '@cilium-ts/base';
 import type { MapSpec } from '@cilium-ts/bpf';
 import { formatAddressPort, protocolName } from '@cilium-ts/net';
@@ -175,7 +182,9 @@ const add = (sum: MetricsValue, value: MetricsValue): MetricsValue => ({
 });
 
 export async function listMetrics(maps: PinnedMaps): Promise<Dump> {
-  const totals = await maps.totals(metricsMap, add);
+  const drops = await maps.totals(metricsMap, add);
+  const forwards = (await maps.totals(forwardedMap, add)).filter(([, sum]) => sum.packets > 0n);
+  const totals = [...drops, ...forwards.map(([key, sum]) => [forwardedMetric(key), sum] as const)];
   const value = totals
     .map(([key, sum]) => ({
       reason: dropReasonText(key.reason),

@@ -298,6 +298,17 @@ export const MetricDirectionNames: Readonly<Record<number, string>> = {
   3: 'METRIC_SERVICE',
 };
 
+export const Forwarded = {
+  FORWARDED_FILE_BITS: 5,
+  FORWARDED_PLACES: 128,
+} as const;
+export type Forwarded = (typeof Forwarded)[keyof typeof Forwarded];
+
+export const ForwardedNames: Readonly<Record<number, string>> = {
+  5: 'FORWARDED_FILE_BITS',
+  128: 'FORWARDED_PLACES',
+};
+
 export const XdpVerdict = {
   XDP_VERDICT_PASS: 0,
   XDP_VERDICT_DROP: 1,

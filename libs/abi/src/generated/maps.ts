@@ -45,6 +45,8 @@ import {
   type MetricsKey,
   MetricsValueCodec,
   type MetricsValue,
+  ForwardedKeyCodec,
+  type ForwardedKey,
   XdpMetricsKeyCodec,
   type XdpMetricsKey,
   NatKeyCodec,
@@ -130,6 +132,16 @@ export const eventsMap: RingSpec = {
   type: 'ringbuf',
   typeNumber: 27,
   maxEntries: 1048576,
+  flags: 0,
+};
+
+export const forwardedMap: MapSpec<ForwardedKey, MetricsValue> = {
+  name: 'cilium_forwarded',
+  type: 'percpu_array',
+  typeNumber: 6,
+  keyCodec: ForwardedKeyCodec,
+  valueCodec: MetricsValueCodec,
+  maxEntries: 128,
   flags: 0,
 };
 
@@ -284,6 +296,7 @@ export const ALL_MAPS = [
   endpointsMap,
   eventSeqMap,
   eventsMap,
+  forwardedMap,
   fragMap,
   ipcacheMap,
   ipcacheExactMap,

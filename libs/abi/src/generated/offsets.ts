@@ -174,6 +174,10 @@ export const MetricsValueOffsets = {
   bytes: 8,
 } as const;
 
+export const ForwardedKeyOffsets = {
+  place: 0,
+} as const;
+
 export const XdpMetricsKeyOffsets = {
   verdict: 0,
 } as const;

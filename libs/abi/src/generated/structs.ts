@@ -686,6 +686,25 @@ export const MetricsValueCodec: Codec<MetricsValue> = {
   },
 };
 
+/** struct forwarded_key, 4 bytes */
+export interface ForwardedKey {
+  place: number;
+}
+
+export const ForwardedKeyCodec: Codec<ForwardedKey> = {
+  name: 'forwarded_key',
+  size: 4,
+  encode(bytes, offset, value) {
+    bytes.fill(0, offset, offset + 4);
+    writeU32(bytes, offset, value.place);
+  },
+  decode(bytes, offset) {
+    return {
+      place: readU32(bytes, offset),
+    };
+  },
+};
+
 /** struct xdp_metrics_key, 4 bytes */
 export interface XdpMetricsKey {
   verdict: number;

@@ -2,7 +2,8 @@
 // Tested: the ways into a pod and out of the node, fallbacks included, and a pod that reaches itself through a Service.
 // How: the compiled programs run on hand-made packets by BPF_PROG_TEST_RUN over maps filled here.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { ConfigFlags, EventType, TracePoint } from '@cilium-ts/abi';
+import { ConfigFlags, EventType, SourceFile, TracePoint } from '@cilium-ts/abi';
+import { forwardedMetric } from '@cilium-ts/agent-api';
 import { Action, LOOPBACK, PacketLab } from './packet-lab.ts';
 import { TcpFlag, readPacket } from './packet.ts';
 import { CLIENT, FAMILIES, REMOTE, SERVER, TCP, packet, type Family } from './pods.ts';
@@ -65,6 +66,26 @@ describe.each(FAMILIES)('delivery over %s', (family) => {
       const denied = packet(family, CLIENT, SERVER, { protocol: 'udp', sourcePort: 1, destinationPort: 2 });
       expect(lab.toPod(SERVER, denied).action).toBe(Action.ok);
     });
+  });
+
+  test('forwarded packets are counted by direction and program, dropped ones are not among them', async () => {
+    lab = await openLab(PacketLab.defaultFlags);
+    const bytes = packet(family, CLIENT, SERVER, { protocol: 'udp', sourcePort: 5, destinationPort: 53 });
+    for (let i = 0; i < 3; i++) lab.fromPod(CLIENT, bytes);
+    lab.toPod(SERVER, bytes);
+    lab.fromPod(SERVER, packet(family, SERVER, REMOTE, { protocol: 'udp' }));
+    const totals = await lab.forwarded.totals((sum, value) => ({
+      packets: sum.packets + value.packets,
+      bytes: sum.bytes + value.bytes,
+    }));
+    const counted = totals.flatMap(([key, { packets, bytes }]) =>
+      packets > 0n ? [{ ...forwardedMetric(key), packets, bytes }] : [],
+    );
+    const all = counted.reduce((sum, { packets }) => sum + packets, 0n);
+    const size = counted.reduce((sum, each) => sum + each.bytes, 0n);
+    expect(all).toBe(4n);
+    expect(size).toBe(4n * BigInt(bytes.length));
+    for (const each of counted) expect(each).toMatchObject({ reason: 0, file: SourceFile.FILE_BPF_LXC });
   });
 
   test('with redirect-peer a mark means nothing', async () => {

@@ -119,6 +119,7 @@ export class PacketLab {
   readonly slots;
   readonly reverseNat;
   readonly nat;
+  readonly forwarded;
   #ruleSets = 0;
   #epoch = 1n;
   readonly #pods: LabPod[] = [];
@@ -141,6 +142,7 @@ export class PacketLab {
     this.reverseNat = pod.map(abi.lbReverseNatMap);
     this.nat = host.map(abi.snatMap);
     this.#sequence = pod.perCpuMap(abi.eventSeqMap);
+    this.forwarded = pod.perCpuMap(abi.forwardedMap);
     for (const object of this.#objects) {
       for (const name of object.programNames) this.#programs.set(name, object.program(name));
     }
@@ -293,6 +295,7 @@ export class PacketLab {
       this.reverseNat,
       this.nat,
       this.#sequence,
+      this.forwarded,
     ]) {
       map.close();
     }
