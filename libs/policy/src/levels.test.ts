@@ -178,11 +178,30 @@ describe('policies of nodes', () => {
   });
 });
 
+/** As rules of the other kinds are: all of one level. */
+function sameLevel(one: ParsedPolicy): ParsedPolicy {
+  const rules = one.rules.map((rule) => ({
+    ...rule,
+    items: rule.items.map((item) => ({ ...item, priority: 0 })),
+  }));
+  return { ...one, rules };
+}
+
 describe('a node that follows identities', () => {
   const sorted = (state: MapState): string[] =>
     [...state.entries()].map((entry) => JSON.stringify(entry)).sort();
 
   test.each([
+    [
+      'a deny inside of what everybody may',
+      [
+        policy('w', [
+          { tier: 'normal', action: 'allow' },
+          { tier: 'normal', action: 'allow', port: 443 },
+        ]),
+        policy('d', [{ tier: 'normal', action: 'deny', peer: 'peer' }]),
+      ].map((one) => sameLevel(one)),
+    ],
     [
       'denies and allows',
       [
