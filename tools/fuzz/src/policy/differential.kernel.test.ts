@@ -3,7 +3,7 @@
 // How: compiled rule sets in the programs' maps, packets by BPF_PROG_TEST_RUN, answers against the specification.
 // Needs root and the BPF objects in dist/bpf.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { fuzzKernel } from './differential.ts';
+import { fuzzKernel, prepare } from './differential.ts';
 import { COMPILED_FEATURES } from './generate.ts';
 import { KernelBed } from './kernel.ts';
 
@@ -22,3 +22,13 @@ test('1,000 rule sets and 100,000 flows are decided as the specification says', 
   const run = { firstSeed: 10_000, cases: 1000, flowsEach: 100, features: COMPILED_FEATURES };
   expect(await fuzzKernel(beds, run)).toEqual([]);
 }, 300_000);
+
+test('law 7: in audit mode what was dropped passes and is told, and nothing else changes', async () => {
+  const cases = Array.from({ length: 60 }, (_, index) => prepare(20_000 + index, 100, COMPILED_FEATURES));
+  const trials = cases.filter(({ each }) => each.setting.allowLocalhost).map(({ trial }) => trial);
+  const enforced = (await beds.letIn.answer(trials)).flat();
+  const audited = (await beds.letIn.answer(trials, true)).flat();
+  expect(audited).toEqual(
+    enforced.map((answer) => (answer.verdict === 'allow' ? answer : { ...answer, verdict: 'audit' })),
+  );
+}, 60_000);

@@ -8,7 +8,7 @@ import { compiledAnswer, disagreement, isolationDisagreement } from './compare.t
 import { compile, InvalidCase } from './compiled.ts';
 import { policyCase, type Features, type PolicyCase } from './generate.ts';
 import { PROBES_AT_ONCE, type KernelBed, type Trial } from './kernel.ts';
-import { ALL_PROBES, KERNEL_PROBES, someProbes, type Probe } from './probe.ts';
+import { ALL_PROBES, kernelProbes, someProbes, type Probe } from './probe.ts';
 import { specify } from './specified.ts';
 
 /** Lines of disagreement between specification and compiled rule set. @throws InvalidCase */
@@ -130,15 +130,15 @@ export async function fuzzKernel(
   return reports;
 }
 
-function prepare(
+/** A case with questions that its programs can be asked. @throws Error where an object is not valid */
+export function prepare(
   seed: number,
   flows: number,
   features: Features,
 ): { seed: number; each: PolicyCase; trial: Trial } {
   const random = new Random(seed);
-  // The programs of pods judge no host.
-  const each = policyCase(random, { ...features, host: false });
-  const probes = someProbes(random, flows, KERNEL_PROBES);
+  const each = policyCase(random, features);
+  const probes = someProbes(random, flows, kernelProbes(each.setting));
   try {
     return { seed, each, trial: { setting: each.setting, compiled: compile(each), probes } };
   } catch (error) {

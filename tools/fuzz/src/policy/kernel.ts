@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The real pod programs as judges: rule sets in their maps, each probe a packet under BPF_PROG_TEST_RUN, the answer read
+// The real programs of pods and of the node as judges: rule sets in their maps, each probe a packet under BPF_PROG_TEST_RUN, the answer read
 // from what the program returns and from its events.
 import { mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,7 +21,9 @@ const DEVICE = 1;
 const IFINDEX_AT = 40;
 const CONTEXT_SIZE = 192;
 const TC_ACT_SHOT = 2;
-const SUBJECT = { ipv4: '10.244.1.10', ipv6: 'fd00:10:244:1::10' };
+const POD = { ipv4: '10.244.1.10', ipv6: 'fd00:10:244:1::10' };
+/** As peer of pods it has the same addresses. */
+const HOST = { ipv4: '192.168.77.1', ipv6: 'fd77::1' };
 /** Source ports of the probes: none of them is ever asked for, so no probe looks like the answer to another. */
 const FIRST_FLOW = 10_000;
 const FLOWS = 20_000;
@@ -30,6 +32,20 @@ const RING_BYTES = 1 << 24;
 const PROBE_BYTES = 512;
 /** How many probes fit into the ring before somebody must read it. */
 export const PROBES_AT_ONCE = RING_BYTES / PROBE_BYTES / 2;
+
+const MAP_SIZES = {
+  cilium_events: RING_BYTES,
+  cilium_ct_global: 1024,
+  cilium_ct_half_open: 4096,
+  cilium_ct_any_global: 4096,
+  cilium_lb_slots: 16,
+  cilium_snat: 16,
+};
+
+interface Programs {
+  readonly egress: BpfProgram;
+  readonly ingress: BpfProgram;
+}
 
 /** One case with the questions for it. */
 export interface Trial {
@@ -54,6 +70,7 @@ function config(allowHost: boolean): Uint8Array {
       ConfigFlags.CONFIG_IPV6 |
       ConfigFlags.CONFIG_SOURCE_IP_CHECK |
       (allowHost ? ConfigFlags.CONFIG_ALLOW_HOST : 0) |
+      ConfigFlags.CONFIG_HOST_FIREWALL |
       ConfigFlags.CONFIG_DROP_EVENTS |
       ConfigFlags.CONFIG_VERDICT_EVENTS,
     layoutHash: abi.LAYOUT_HASH,
@@ -66,15 +83,15 @@ function config(allowHost: boolean): Uint8Array {
   });
 }
 
-/** The pod programs loaded once, for settings that agree on whether the local host is let in. */
+/** The programs loaded once, for settings that agree on whether the local host is let in. */
 export class KernelBed {
   readonly #native: Native;
   readonly #directory: string;
-  readonly #object: BpfObject;
+  readonly #objects: readonly BpfObject[];
   readonly #ringFd: number;
   readonly #reader: EventReader;
-  readonly #egress: BpfProgram;
-  readonly #ingress: BpfProgram;
+  readonly #pod: Programs;
+  readonly #host: Programs;
   readonly #maps;
   readonly #events: Event[] = [];
   readonly #context = new Uint8Array(CONTEXT_SIZE);
@@ -83,14 +100,18 @@ export class KernelBed {
   #flow = 0;
   #eventsRead = 0;
 
-  private constructor(native: Native, directory: string, object: BpfObject) {
+  private constructor(native: Native, directory: string, object: BpfObject, host: BpfObject) {
     this.#native = native;
     this.#directory = directory;
-    this.#object = object;
-    this.#egress = object.program('cil_from_container');
-    this.#ingress = object.program('cil_to_container');
+    this.#objects = [object, host];
+    this.#pod = {
+      egress: object.program('cil_from_container'),
+      ingress: object.program('cil_to_container'),
+    };
+    this.#host = { egress: host.program('cil_to_netdev'), ingress: host.program('cil_from_netdev') };
     this.#maps = {
       endpoints: object.map(abi.endpointsMap),
+      lxc: object.map(abi.lxcMap),
       exact: object.map(abi.ipcacheExactMap),
       prefixes: object.map(abi.ipcacheMap),
       policy: object.outerMap(abi.policyMap),
@@ -105,6 +126,8 @@ export class KernelBed {
     for (const { identity, ipv4, ipv6 } of [...PODS, ...RESERVED]) {
       for (const addr of [ipv4, ipv6]) this.#maps.exact.set({ addr }, { identity, flags: 0, node: '' });
     }
+    const behind = { ifindex: 0, id: 1, flags: abi.EndpointFlags.ENDPOINT_HOST };
+    for (const addr of [HOST.ipv4, HOST.ipv6]) this.#maps.lxc.set({ addr }, behind);
   }
 
   /** Needs root. */
@@ -112,21 +135,15 @@ export class KernelBed {
     const native = loadNative();
     const directory = mkdtempSync(join(tmpdir(), `ctst-${process.pid}-fuzz-`));
     ensureBpffs(native, directory);
-    try {
-      const path = join(process.env['CILIUM_TS_BPF'] ?? 'dist/bpf', 'bpf_lxc.o');
-      const object = await BpfObject.load(native, path, {
+    const load = (file: string): Promise<BpfObject> =>
+      BpfObject.load(native, join(process.env['CILIUM_TS_BPF'] ?? 'dist/bpf', file), {
         constants: { config: config(allowHost) },
         expectedLayoutHash: abi.LAYOUT_HASH,
         pinDirectory: directory,
-        mapSizes: {
-          cilium_events: RING_BYTES,
-          cilium_ct_global: 1024,
-          cilium_ct_half_open: 4096,
-          cilium_ct_any_global: 4096,
-          cilium_lb_slots: 16,
-        },
+        mapSizes: MAP_SIZES,
       });
-      return new KernelBed(native, directory, object);
+    try {
+      return new KernelBed(native, directory, await load('bpf_lxc.o'), await load('bpf_host.o'));
     } catch (error) {
       native.umount({ target: directory });
       rmdirSync(directory);
@@ -134,15 +151,15 @@ export class KernelBed {
     }
   }
 
-  /** Answers for each trial's probes; at most PROBES_AT_ONCE of them. */
-  async answer(trials: readonly Trial[]): Promise<Answer[][]> {
+  /** Answers for each trial's probes; at most PROBES_AT_ONCE of them. `auditMode`: of the whole agent. */
+  async answer(trials: readonly Trial[], auditMode = false): Promise<Answer[][]> {
     const inner = [];
     for (const { compiled } of trials) {
       inner.push(await this.#maps.policy.createInner([...compiled.state.entries()].map(encodeEntry)));
     }
     await this.#maps.policy.put(inner.map((map, index) => [index + 1, map]));
     for (const map of inner) map.close();
-    const actions = trials.map((trial, index) => this.#run(trial, index + 1));
+    const actions = trials.map((trial, index) => this.#run(trial, index + 1, auditMode));
     const events = await this.#drain();
     const next = { at: 0 };
     return trials.map(({ compiled }, index) =>
@@ -151,25 +168,26 @@ export class KernelBed {
   }
 
   /** What the programs return for each probe. */
-  #run({ setting, compiled, probes }: Trial, ruleSet: number): number[] {
+  #run({ setting, compiled, probes }: Trial, ruleSet: number, auditMode: boolean): number[] {
     this.#setPrefixes(compiled);
-    this.#maps.endpoints.set(
-      { ifindex: DEVICE },
-      { ...SUBJECT, identity: subjectIdentity(setting), ruleSet, id: 1, flags: 0, mac: POD_MAC, nodeMac: '' },
-    );
+    const ofHost = setting.subject === 'host';
+    const own = ofHost ? HOST : POD;
+    const row = { identity: subjectIdentity(setting), ruleSet, id: 1, flags: 0, mac: POD_MAC, nodeMac: '' };
+    this.#maps.endpoints.set({ ifindex: ofHost ? 0 : DEVICE }, { ...own, ...row });
+    this.#maps.endpoints.delete({ ifindex: ofHost ? DEVICE : 0 });
     this.#epoch += 1n;
-    this.#maps.runtime.set({ index: 0 }, { policyEpoch: this.#epoch, auditMode: 0 });
-    return probes.map((probe) => this.#runOne(probe));
+    this.#maps.runtime.set({ index: 0 }, { policyEpoch: this.#epoch, auditMode: auditMode ? 1 : 0 });
+    const programs = ofHost ? this.#host : this.#pod;
+    return probes.map((probe) => this.#runOne(probe, programs[probe.direction], own));
   }
 
-  #runOne({ direction, peer, protocol, port }: Probe): number {
+  #runOne({ direction, peer, protocol, port }: Probe, program: BpfProgram, own: typeof POD): number {
     const flow = FIRST_FLOW + (this.#flow++ % FLOWS);
     const v6 = protocol === PROTOCOLS.ICMPV6 || (protocol !== PROTOCOLS.ICMP && this.#flow % 2 === 0);
     const theirs = peer.addresses.find((address) => address.includes(':') === v6) ?? peer.addresses[0]!;
-    const own = theirs.includes(':') ? SUBJECT.ipv6 : SUBJECT.ipv4;
-    const [source, destination] = direction === 'egress' ? [own, theirs] : [theirs, own];
+    const ours = theirs.includes(':') ? own.ipv6 : own.ipv4;
+    const [source, destination] = direction === 'egress' ? [ours, theirs] : [theirs, ours];
     const data = probePacket({ source, destination, protocol, flow, port });
-    const program = direction === 'egress' ? this.#egress : this.#ingress;
     return program.testRun({ data, ctx: this.#context }).retval;
   }
 
@@ -206,10 +224,12 @@ export class KernelBed {
   close(): void {
     this.#reader.stop();
     this.#native.fdClose({ fd: this.#ringFd });
-    this.#egress.close();
-    this.#ingress.close();
+    for (const { egress, ingress } of [this.#pod, this.#host]) {
+      egress.close();
+      ingress.close();
+    }
     for (const map of Object.values(this.#maps)) map.close();
-    this.#object.close();
+    for (const object of this.#objects) object.close();
     this.#native.umount({ target: this.#directory });
     rmdirSync(this.#directory);
   }

@@ -2,6 +2,7 @@
 // The questions asked of every case: who, which way, which protocol and port.
 import { PROTOCOLS, type Direction } from '@cilium-ts/policy-oracle';
 import type { Random } from '../random.ts';
+import type { Setting } from './generate.ts';
 import { ADDRESSES, EDGE_PORTS, ICMP_TYPES, ICMPV6_TYPES, PODS, RESERVED } from './universe.ts';
 
 /** The remote end: somebody with an identity of its own, or an address that prefixes give one. */
@@ -66,9 +67,16 @@ function isIcmp(protocol: number): boolean {
  * Questions a single packet can ask. ICMP errors are judged by the flow they speak of, types other than echo are all one
  * flow to the programs, and a packet has one family.
  */
-export const KERNEL_PROBES: readonly Probe[] = ALL_PROBES.filter(({ peer, protocol, port }) => {
+const KERNEL_PROBES: readonly Probe[] = ALL_PROBES.filter(({ peer, protocol, port }) => {
   if (!isIcmp(protocol)) return true;
   const v6 = protocol === PROTOCOLS.ICMPV6;
   if (!peer.addresses.some((address) => address.includes(':') === v6)) return false;
   return v6 ? port === 128 || port === 129 : port === 8 || port === 0;
 });
+
+/** What the node says to itself crosses no device. */
+const HOST_PROBES = KERNEL_PROBES.filter(({ peer }) => peer.identity !== 1);
+
+export function kernelProbes({ subject }: Pick<Setting, 'subject'>): readonly Probe[] {
+  return subject === 'host' ? HOST_PROBES : KERNEL_PROBES;
+}
