@@ -29,6 +29,7 @@ enum ct_flags {
 	CT_FIN_REPLY = 32,
 	CT_RST = 64,
 	CT_MASQUERADED = 128,
+	CT_HALF_OPEN = 512,	/* in the table of established flows before its handshake is over */
 	CT_LOOPBACK = 256,	/* a pod to itself through a service, as the loopback address */
 };
 

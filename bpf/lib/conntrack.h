@@ -4,12 +4,27 @@
 #include "run.h"
 #include "../maps/conntrack.h"
 
+#define HANDSHAKES 256
+
+struct handshakes {
+	__u32 open;			/* begun in cilium_ct_global and not over */
+	seconds_t since;		/* those begun before have expired */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct handshakes);
+	__uint(max_entries, 1);
+} cilium_handshakes SEC(".maps");
+
 struct flow {
 	struct ct_key key;
 	struct ct_entry *entry;		/* 0: a new flow */
 	bool from_high;			/* this packet's sender is the high end */
 	bool origin;			/* this packet goes the opener's way */
-	bool half_open;
+	bool half_open;			/* found in the table of those */
+	bool taken;			/* a live flow has the tuple, the other way round: it keeps its entry */
 	bool report;			/* worth a trace event */
 } __attribute__((aligned(8)));
 
@@ -79,7 +94,7 @@ inline_fn void ct_lookup(struct run *r, struct flow *f)
 	struct packet *p = &r->packet;
 
 	flow_key(f, p, CT_FLOW);
-	f->report = false;
+	f->report = f->taken = false;
 	f->entry = ct_find(f, r->now);
 	if (!f->entry) {
 		f->origin = true;
@@ -90,6 +105,8 @@ inline_fn void ct_lookup(struct run *r, struct flow *f)
 	if (unlikely(is_pure_syn(p)) && (!f->origin || ct_closing(f->entry->flags))) {
 		if (ct_closing(f->entry->flags))
 			f->entry->expires = 0;
+		else
+			f->taken = true;
 		f->entry = 0;
 		f->origin = true;
 		r->ct_state = CT_NEW;
@@ -105,6 +122,36 @@ subprogram int ct_promote(struct ct_key *key, struct ct_entry *entry)
 		return 0;
 	bpf_map_delete_elem(&cilium_ct_half_open, key);
 	return 1;
+}
+
+/*
+ * May a handshake begin in the table of established flows? Only one that comes to its end makes room for another within
+ * the lifetime of a half-open flow, as nothing else proves that the opener exists.
+ */
+inline_fn bool handshake_begins(seconds_t now)
+{
+	__u32 zero = 0;
+	struct handshakes *h = bpf_map_lookup_elem(&cilium_handshakes, &zero);
+
+	if (!h)
+		return false;
+	if (now - h->since >= config.ct_tcp_syn) {
+		h->since = now;
+		h->open = 0;
+	}
+	if (h->open >= HANDSHAKES)
+		return false;
+	h->open++;
+	return true;
+}
+
+inline_fn void handshake_ends(void)
+{
+	__u32 zero = 0;
+	struct handshakes *h = bpf_map_lookup_elem(&cilium_handshakes, &zero);
+
+	if (h && h->open)
+		h->open--;
 }
 
 inline_fn seconds_t ct_lifetime(__u8 protocol, __u16 flags, bool half_open)
@@ -125,6 +172,7 @@ inline_fn void ct_update(struct run *r, struct flow *f, __u32 bytes)
 	__u8 seen = f->origin ? entry->tcp_flags_origin : entry->tcp_flags_reply;
 	seconds_t reported = f->origin ? entry->reported_origin : entry->reported_reply;
 	seconds_t expires;
+	bool half_open;
 
 	if (p->flags & PACKET_RELATED)
 		return;
@@ -134,9 +182,16 @@ inline_fn void ct_update(struct run *r, struct flow *f, __u32 bytes)
 		flags |= CT_RST;
 	if (!f->origin)
 		flags |= CT_SEEN_REPLY;
+	half_open = f->half_open || (flags & CT_HALF_OPEN);
+	if (unlikely(half_open) && f->origin && (flags & CT_SEEN_REPLY) && !(p->tcp_flags & TCP_SYN)) {
+		half_open = false;
+		if (flags & CT_HALF_OPEN)
+			handshake_ends();
+		flags &= ~CT_HALF_OPEN;
+	}
 	if (unlikely(flags != entry->flags))
 		entry->flags = flags;
-	expires = r->now + ct_lifetime(p->protocol, flags, f->half_open);
+	expires = r->now + ct_lifetime(p->protocol, flags, half_open);
 	if (unlikely(expires != entry->expires))
 		entry->expires = expires;
 	if (unlikely((p->tcp_flags & ~seen & (TCP_FIN | TCP_SYN | TCP_RST)) ||
@@ -158,10 +213,8 @@ inline_fn void ct_update(struct run *r, struct flow *f, __u32 bytes)
 		if (unlikely(p->tcp_flags & ~seen))
 			entry->tcp_flags_reply = seen | p->tcp_flags;
 	}
-	if (unlikely(f->half_open) && f->origin && (flags & CT_SEEN_REPLY) && !(p->tcp_flags & TCP_SYN)) {
-		entry->expires = r->now + ct_lifetime(p->protocol, flags, false);
+	if (unlikely(f->half_open) && !half_open)
 		ct_promote(&f->key, entry);
-	}
 }
 
 #define CT_FAIL(reason) FAIL_AT(FILE_LIB_CONNTRACK, reason)
@@ -170,13 +223,13 @@ inline_fn void ct_update(struct run *r, struct flow *f, __u32 bytes)
 subprogram int ct_create(struct run *r, struct flow *f, __u32 ok, __u32 bytes)
 {
 	struct packet *p = &r->packet;
-	bool tcp = p->protocol == IPPROTO_TCP;
+	bool tcp = p->protocol == IPPROTO_TCP, direct = tcp && !f->taken && handshake_begins(r->now);
 	struct ct_entry *entry = &r->entry;
 	long error;
 
 	*entry = (struct ct_entry){
 		.expires = r->now + (tcp ? config.ct_tcp_syn : config.ct_any),
-		.flags = ok | (f->from_high ? CT_ORIGIN_HIGH : 0),
+		.flags = ok | (f->from_high ? CT_ORIGIN_HIGH : 0) | (direct ? CT_HALF_OPEN : 0),
 		.tcp_flags_origin = p->tcp_flags,
 		.epoch_egress = r->epoch,
 		.epoch_ingress = r->epoch,
@@ -187,8 +240,12 @@ subprogram int ct_create(struct run *r, struct flow *f, __u32 ok, __u32 bytes)
 		.packets_origin = 1,
 		.bytes_origin = bytes,
 	};
-	error = tcp ? bpf_map_update_elem(&cilium_ct_half_open, &f->key, entry, BPF_ANY) :
-		      bpf_map_update_elem(&cilium_ct_any_global, &f->key, entry, BPF_ANY);
+	if (direct)
+		error = bpf_map_update_elem(&cilium_ct_global, &f->key, entry, BPF_ANY);
+	else if (tcp)
+		error = bpf_map_update_elem(&cilium_ct_half_open, &f->key, entry, BPF_ANY);
+	else
+		error = bpf_map_update_elem(&cilium_ct_any_global, &f->key, entry, BPF_ANY);
 
 	return error ? CT_FAIL(DROP_CT_INSERTION_FAILED) : 0;
 }

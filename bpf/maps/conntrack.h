@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Connections. Half-open TCP has a table of its own, so that a SYN flood cannot evict what is established. */
+/*
+ * Connections. Half-open TCP has a table of its own, so that a SYN flood cannot evict what is established. Moving an entry
+ * costs as much as making it: so each CPU may have a few handshakes under way in the table where they will end.
+ */
 #pragma once
 #include "../abi/conntrack.h"
 

@@ -404,6 +404,8 @@ _Static_assert(CT_RST == 64,
 	       "CT_RST changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(CT_MASQUERADED == 128,
 	       "CT_MASQUERADED changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(CT_HALF_OPEN == 512,
+	       "CT_HALF_OPEN changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(CT_LOOPBACK == 256,
 	       "CT_LOOPBACK changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(CT_TARGET_UNKNOWN == 0,

@@ -21,6 +21,7 @@ export const CtFlags = {
   CT_FIN_REPLY: 32,
   CT_RST: 64,
   CT_MASQUERADED: 128,
+  CT_HALF_OPEN: 512,
   CT_LOOPBACK: 256,
 } as const;
 export type CtFlags = (typeof CtFlags)[keyof typeof CtFlags];
@@ -34,6 +35,7 @@ export const CtFlagsNames: Readonly<Record<number, string>> = {
   32: 'CT_FIN_REPLY',
   64: 'CT_RST',
   128: 'CT_MASQUERADED',
+  512: 'CT_HALF_OPEN',
   256: 'CT_LOOPBACK',
 };
 
