@@ -44,6 +44,15 @@ export function run(
 export const sandbox = (...args: string[]): Promise<Outcome> =>
   run(NODE, [SANDBOX, ...args], undefined, 120_000);
 
+const NODE_FLAGS = ['--conditions=@cilium-ts/source', '--disable-warning=ExperimentalWarning'];
+
+/** A bench in its small form, as JSON on stdout. */
+export const runBench = (name: string): Promise<Outcome> =>
+  run(NODE, [...NODE_FLAGS, 'tools/bench/src/main.ts', name, '--small', '--json'], undefined, 120_000);
+
+/** Where the outcome of the bench `start` waits for its test. */
+export const START_REPORT = path.join(ROOT, 'dist/start-bench.json');
+
 /** Runs the real kubectl; rejects with its output where it fails. */
 export async function kubectl(...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await run('kubectl', args);
