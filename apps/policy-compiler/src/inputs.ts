@@ -15,11 +15,16 @@ import {
   type EndpointSlice,
   type KubeClient,
   type KubeObject,
-  type Node,
   type Pod,
   type ResourceRef,
 } from '@cilium-ts/kube';
-import type { PolicyFeed, PolicyKind, PolicyName } from '@cilium-ts/policy';
+import {
+  isOutside,
+  type PolicyFeed,
+  type PolicyKind,
+  type PolicyName,
+  type WorldKind,
+} from '@cilium-ts/policy';
 
 export interface InputHandlers {
   /** Something that policy depends on changed. */
@@ -39,8 +44,15 @@ const POLICY_KINDS = [
   NETWORK_POLICIES,
 ] as const;
 
-/** Label of Node objects outside the cluster, which run no agent. */
-const NO_SCHEDULE = 'cilium.io/no-schedule';
+const WORLD = [
+  CILIUM_IDENTITIES,
+  CILIUM_ENDPOINTS,
+  PODS,
+  SERVICES,
+  ENDPOINT_SLICES,
+  CILIUM_CIDR_GROUPS,
+  NODES,
+] as unknown as readonly ResourceRef<KubeObject>[];
 
 /** Watches everything policy is made of. */
 export class Inputs {
@@ -107,59 +119,31 @@ export class Inputs {
   }
 
   #wireWorld(): void {
-    const feed = this.#feed;
-    const { onNatsSlice } = this.#handlers;
-    this.#follow(
-      CILIUM_IDENTITIES,
-      (o) => feed.upsertIdentity(o as never),
-      (o) => feed.deleteIdentity(o),
-    );
-    this.#follow(
-      CILIUM_ENDPOINTS,
-      (o) => feed.upsertEndpoint(o as never),
-      (o) => feed.deleteEndpoint(o),
-    );
-    this.#follow(
-      PODS,
-      (o) => feed.upsertPod(o as never),
-      (o) => feed.deletePod(o),
-      keepPorts,
-    );
-    this.#follow(
-      SERVICES,
-      (o) => feed.upsertService(o),
-      (o) => feed.deleteService(o),
-    );
-    this.#follow(
-      CILIUM_CIDR_GROUPS,
-      (o) => feed.upsertCidrGroup(o as never),
-      (o) => feed.deleteCidrGroup(o),
-    );
-    const isNats = (slice: EndpointSlice): boolean =>
-      `${slice.metadata.namespace}/${slice.metadata.labels?.['kubernetes.io/service-name']}` ===
-      this.#natsService;
-    this.#follow(
-      ENDPOINT_SLICES,
-      (slice) => {
-        feed.upsertSlice(slice as never);
-        if (isNats(slice)) onNatsSlice(slice, false);
-      },
-      (slice) => {
-        feed.deleteSlice(slice as never);
-        if (isNats(slice)) onNatsSlice(slice, true);
-      },
-    );
-    this.#follow(
-      NODES,
-      (node) => this.#setNode(node, node.metadata.labels?.[NO_SCHEDULE] !== 'true'),
-      (node) => this.#setNode(node, false),
-    );
+    for (const resource of WORLD) {
+      const kind = resource.kind as WorldKind;
+      const take = (object: KubeObject, gone: boolean): void => {
+        this.#feed.take(kind, object, gone);
+        if (kind === 'Node') this.#setNode(object, gone);
+        if (kind === 'EndpointSlice') this.#maybeNats(object as EndpointSlice, gone);
+      };
+      this.#follow(
+        resource,
+        (object) => take(object, false),
+        (object) => take(object, true),
+        kind === 'Pod' ? (object) => keepPorts(object as Pod) : undefined,
+      );
+    }
   }
 
-  #setNode(node: Node, present: boolean): void {
+  #maybeNats(slice: EndpointSlice, gone: boolean): void {
+    const { namespace, labels } = slice.metadata;
+    if (`${namespace}/${labels?.['kubernetes.io/service-name']}` === this.#natsService)
+      this.#handlers.onNatsSlice(slice, gone);
+  }
+
+  #setNode(node: KubeObject, gone: boolean): void {
     const { name } = node.metadata;
-    if (present) this.#feed.upsertNode(node);
-    else this.#feed.deleteNode(node);
+    const present = !gone && !isOutside(node);
     if (present === this.#nodes.has(name)) return;
     if (present) this.#nodes.add(name);
     else this.#nodes.delete(name);

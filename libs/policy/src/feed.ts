@@ -55,6 +55,10 @@ export interface PolicyObjectState {
   readonly previousInForce: boolean;
 }
 
+/** Kinds of objects that policy is made of, besides the policies. */
+export type WorldKind =
+  'CiliumIdentity' | 'CiliumEndpoint' | 'Pod' | 'Service' | 'EndpointSlice' | 'CiliumCIDRGroup' | 'Node';
+
 /** Keeps the engine in step with API objects. An invalid new version of a policy leaves its last valid one in force. */
 export class PolicyFeed {
   readonly #engine: PolicyEngine;
@@ -145,6 +149,26 @@ export class PolicyFeed {
     } catch (error) {
       // A defect of ours must cost this object its validity, not everybody their policy.
       return { ok: false, error: [{ path: 'spec', message: `cannot be read: ${errorMessage(error)}` }] };
+    }
+  }
+
+  /** Takes an object of one of the kinds policy is made of, or (`gone`) that it was deleted. */
+  take(kind: WorldKind, object: { readonly metadata: Meta }, gone = false): void {
+    switch (kind) {
+      case 'CiliumIdentity':
+        return gone ? this.deleteIdentity(object) : this.upsertIdentity(object);
+      case 'CiliumEndpoint':
+        return gone ? this.deleteEndpoint(object) : this.upsertEndpoint(object);
+      case 'Pod':
+        return gone ? this.deletePod(object) : this.upsertPod(object);
+      case 'Service':
+        return gone ? this.deleteService(object) : this.upsertService(object);
+      case 'EndpointSlice':
+        return gone ? this.deleteSlice(object) : this.upsertSlice(object);
+      case 'CiliumCIDRGroup':
+        return gone ? this.deleteCidrGroup(object) : this.upsertCidrGroup(object);
+      case 'Node':
+        return gone || isOutside(object) ? this.deleteNode(object) : this.upsertNode(object);
     }
   }
 
@@ -266,6 +290,11 @@ function policyName(object: PolicyObject): PolicyName {
   if (object.kind === 'CiliumClusterwideNetworkPolicy') return { kind: object.kind, name };
   const kind = object.kind === 'NetworkPolicy' ? 'NetworkPolicy' : 'CiliumNetworkPolicy';
   return { kind, namespace: object.metadata?.namespace ?? 'default', name };
+}
+
+/** A Node object of a host outside the cluster, which runs no agent. */
+export function isOutside(node: { readonly metadata: Meta }): boolean {
+  return node.metadata.labels?.['cilium.io/no-schedule'] === 'true';
 }
 
 function objectKey(meta: Meta): string {

@@ -68,8 +68,10 @@ export {
 } from './publication.ts';
 export {
   PolicyFeed,
+  isOutside,
   type PodObject,
   type PolicyObjectState,
   type ServiceObject,
   type SliceObject,
+  type WorldKind,
 } from './feed.ts';

@@ -23,7 +23,18 @@ import {
   type EngineOptions,
   type PolicyPublication,
   type PolicySource,
+  type WorldKind,
 } from '@cilium-ts/policy';
+
+const WORLD = [
+  CILIUM_IDENTITIES,
+  CILIUM_ENDPOINTS,
+  PODS,
+  SERVICES,
+  ENDPOINT_SLICES,
+  CILIUM_CIDR_GROUPS,
+  NODES,
+] as unknown as readonly ResourceRef<KubeObject>[];
 
 export interface EmbeddedPolicySourceOptions {
   readonly client: KubeClient;
@@ -87,41 +98,14 @@ export class EmbeddedPolicySource implements PolicySource {
         (object) => feed.deletePolicy({ ...object, kind: resource.kind } as never),
       );
     }
-    this.#follow(
-      CILIUM_IDENTITIES,
-      (o) => feed.upsertIdentity(o as never),
-      (o) => feed.deleteIdentity(o),
-    );
-    this.#follow(
-      CILIUM_ENDPOINTS,
-      (o) => feed.upsertEndpoint(o as never),
-      (o) => feed.deleteEndpoint(o),
-    );
-    this.#follow(
-      PODS,
-      (o) => feed.upsertPod(o as never),
-      (o) => feed.deletePod(o),
-    );
-    this.#follow(
-      SERVICES,
-      (o) => feed.upsertService(o),
-      (o) => feed.deleteService(o),
-    );
-    this.#follow(
-      ENDPOINT_SLICES,
-      (o) => feed.upsertSlice(o as never),
-      (o) => feed.deleteSlice(o as never),
-    );
-    this.#follow(
-      NODES,
-      (o) => feed.upsertNode(o),
-      (o) => feed.deleteNode(o),
-    );
-    this.#follow(
-      CILIUM_CIDR_GROUPS,
-      (o) => feed.upsertCidrGroup(o as never),
-      (o) => feed.deleteCidrGroup(o),
-    );
+    for (const resource of WORLD) {
+      const kind = resource.kind as WorldKind;
+      this.#follow(
+        resource,
+        (object) => feed.take(kind, object),
+        (object) => feed.take(kind, object, true),
+      );
+    }
   }
 
   #policy(object: KubeObject): void {
