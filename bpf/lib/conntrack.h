@@ -18,6 +18,14 @@ struct {
 	__uint(max_entries, 1);
 } cilium_handshakes SEC(".maps");
 
+/* Until when the table of half-open flows may hold one that lives: usually it is empty, and nobody need look. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, seconds_t);
+	__uint(max_entries, 1);
+} cilium_half_open_until SEC(".maps");
+
 struct flow {
 	struct ct_key key;
 	struct ct_entry *entry;		/* 0: a new flow */
@@ -68,6 +76,25 @@ inline_fn bool ct_closing(__u16 flags)
 	return (flags & CT_RST) || (flags & (CT_FIN_ORIGIN | CT_FIN_REPLY)) == (CT_FIN_ORIGIN | CT_FIN_REPLY);
 }
 
+inline_fn bool half_open_possible(seconds_t now)
+{
+	__u32 zero = 0;
+	seconds_t *until = bpf_map_lookup_elem(&cilium_half_open_until, &zero);
+
+	return !until || *until > now;
+}
+
+/* Before an entry is written or lives on there. */
+inline_fn void half_open_expected(seconds_t now)
+{
+	__u32 zero = 0;
+	seconds_t *until = bpf_map_lookup_elem(&cilium_half_open_until, &zero);
+
+	if (until)
+		*(volatile seconds_t *)until =
+			now + (config.ct_tcp_syn > config.ct_tcp_closing ? config.ct_tcp_syn : config.ct_tcp_closing) + 1;
+}
+
 inline_fn struct ct_entry *ct_find(struct flow *f, seconds_t now)
 {
 	struct ct_entry *entry;
@@ -80,6 +107,8 @@ inline_fn struct ct_entry *ct_find(struct flow *f, seconds_t now)
 	entry = bpf_map_lookup_elem(&cilium_ct_global, &f->key);
 	if (likely(entry && entry->expires > now))
 		return entry;
+	if (likely(!half_open_possible(now)))
+		return 0;
 	f->half_open = true;
 	entry = bpf_map_lookup_elem(&cilium_ct_half_open, &f->key);
 	return entry && entry->expires > now ? entry : 0;
@@ -213,7 +242,9 @@ inline_fn void ct_update(struct run *r, struct flow *f, __u32 bytes)
 		if (unlikely(p->tcp_flags & ~seen))
 			entry->tcp_flags_reply = seen | p->tcp_flags;
 	}
-	if (unlikely(f->half_open) && !half_open)
+	if (unlikely(f->half_open) && half_open)
+		half_open_expected(r->now);
+	else if (unlikely(f->half_open))
 		ct_promote(&f->key, entry);
 }
 
@@ -240,12 +271,14 @@ subprogram int ct_create(struct run *r, struct flow *f, __u32 ok, __u32 bytes)
 		.packets_origin = 1,
 		.bytes_origin = bytes,
 	};
-	if (direct)
+	if (direct) {
 		error = bpf_map_update_elem(&cilium_ct_global, &f->key, entry, BPF_ANY);
-	else if (tcp)
+	} else if (tcp) {
+		half_open_expected(r->now);
 		error = bpf_map_update_elem(&cilium_ct_half_open, &f->key, entry, BPF_ANY);
-	else
+	} else {
 		error = bpf_map_update_elem(&cilium_ct_any_global, &f->key, entry, BPF_ANY);
+	}
 
 	return error ? CT_FAIL(DROP_CT_INSERTION_FAILED) : 0;
 }

@@ -259,6 +259,11 @@ static bool ring_map(struct ring *ring, int fd, struct failure *failure)
 		fail(failure, errno, "epoll", "ring %s", info.name);
 		return false;
 	}
+	/*
+	 * Only a producer's wake-up counts, not that there are records: otherwise the thread runs after a busy producer record
+	 * by record, and both wait for each other's cache lines.
+	 */
+	event.events = EPOLLIN | EPOLLET;
 	event.data.fd = ring->map_fd;
 	if (epoll_ctl(ring->epoll_fd, EPOLL_CTL_ADD, ring->map_fd, &event)) {
 		fail(failure, errno, "epoll_ctl", "ring %s", info.name);
