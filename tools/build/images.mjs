@@ -55,9 +55,10 @@ function addCommand(base, command, bundle) {
   }
   const script = `${base}/usr/bin/${command}`;
   mkdirSync(path.dirname(script), { recursive: true });
-  // A daemon's young generation stays small: its memory is asked for on every node.
-  const flags = command === 'cilium-agent' ? '--max-semi-space-size=2 ' : '';
-  const launch = `exec /${LIBRARY}/node ${flags}/${LIBRARY}/apps/${bundle}.cjs "$@"`;
+  // A daemon's young generation stays small, and its threads share two C heaps: its memory is asked for on every node.
+  const [arenas, flags] =
+    command === 'cilium-agent' ? ['MALLOC_ARENA_MAX=2 ', '--max-semi-space-size=2 '] : ['', ''];
+  const launch = `${arenas}exec /${LIBRARY}/node ${flags}/${LIBRARY}/apps/${bundle}.cjs "$@"`;
   writeFileSync(script, `#!/bin/sh\nexport CILIUM_TS_COMMAND=${command}\n${launch}\n`);
   chmodSync(script, 0o755);
 }

@@ -34,6 +34,7 @@ import { Ipam } from './ipam/pool.ts';
 import { Ipcache } from './ipcache/ipcache.ts';
 import { feedIpcache } from './ipcache/sources.ts';
 import { LoadBalancer } from './loadbalancer/controller.ts';
+import { MemoryTrim } from './memory-trim.ts';
 import { MonitorFanOut } from './monitor/fan-out.ts';
 import { NodeRoutes, ROUTE_PROTOCOL } from './node/node-network.ts';
 import { EmbeddedPolicySource, NatsPolicySource } from './policy-source/index.ts';
@@ -417,6 +418,7 @@ export async function assemble(config: AgentConfig): Promise<Agent> {
   await observe(base, parts);
   // New pods need labels and identities; restored ones went on without.
   await Promise.all([watches.pods.synced, watches.namespaces.synced, watches.identities.synced]);
+  lifecycle.add(new MemoryTrim(base.native)).trim();
   parts.ready.value = true;
   await installCni(config, logger);
   logger.info({ version: VERSION, uptimeMs: Math.round(performance.now()) }, 'agent ready');

@@ -199,12 +199,17 @@ describe('packets', () => {
     }
   });
 
-  test('a record keeps only its own bytes of the batch', () => {
+  test('a record has its own copy of its bytes, and does not keep the batch', () => {
     const one = record(ipv4(17, udpHeader(1, 2)));
     const batch = new Uint8Array(4096);
     batch.set(one, 128);
     const taken = takeRecord(CLUSTER, batch, 128, one.length);
     expect(taken?.bytes).toEqual(one);
-    expect(taken?.bytes.buffer.byteLength).toBe(one.length);
+    expect(taken?.bytes.buffer).not.toBe(batch.buffer);
+    const next = takeRecord(CLUSTER, batch, 128, one.length);
+    batch.fill(0);
+    expect(taken?.bytes).toEqual(one);
+    expect(next?.bytes).toEqual(one);
+    expect(next?.bytes.buffer).toBe(taken?.bytes.buffer);
   });
 });

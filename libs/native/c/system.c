@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Mounts, file system facts, descriptors and CPU affinity.
+// Mounts, file system facts, descriptors, CPU affinity, memory.
 #include <fcntl.h>
+#include <malloc.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,6 +194,27 @@ static napi_value set_affinity(napi_env env, napi_callback_info info)
 	return make_undefined(env);
 }
 
+// memoryTrim() -> whether memory of free blocks went back to the kernel
+struct trim_op {
+	struct op op;
+	bool given_back;
+};
+
+static bool trim_parse(napi_env env, napi_value arguments, struct op *base)
+{
+	return true;
+}
+
+static void trim_execute(struct op *base)
+{
+	((struct trim_op *)base)->given_back = malloc_trim(0) == 1;
+}
+
+static napi_value trim_complete(napi_env env, struct op *base)
+{
+	return make_bool(env, ((struct trim_op *)base)->given_back);
+}
+
 void register_system(napi_env env, napi_value exports)
 {
 	static const struct op_kind mount_kind = {
@@ -202,6 +224,11 @@ void register_system(napi_env env, napi_value exports)
 		"umount", sizeof(struct mount_op), umount_parse, umount_execute, nothing, mount_destroy, false,
 	};
 
+	static const struct op_kind trim_kind = {
+		"memoryTrim", sizeof(struct trim_op), trim_parse, trim_execute, trim_complete, NULL, false,
+	};
+
+	register_op(env, exports, &trim_kind);
 	register_op(env, exports, &mount_kind);
 	register_op(env, exports, &umount_kind);
 	register_function(env, exports, "filesystemMagic", filesystem_magic);

@@ -75,6 +75,13 @@ describe('unloading', () => {
   });
 });
 
+describe('memory', () => {
+  it('gives freed memory back, and says so', async () => {
+    expect(typeof native.memoryTrim({})).toBe('boolean');
+    await expect(native.memoryTrimAsync({})).resolves.toEqual(expect.any(Boolean));
+  });
+});
+
 describe('mounts and file systems', () => {
   it('mounts, recognizes and unmounts a bpffs', async () => {
     const path = mkdtempSync(join(tmpdir(), uniqueName('m')));

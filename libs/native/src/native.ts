@@ -256,6 +256,9 @@ export interface Native extends Calls, AsyncCalls {
   /** Drains once more and joins the thread; chunks on their way still arrive. */
   ringStop(ring: RingHandle): void;
 
+  /** Gives memory of freed C blocks back to the kernel; whether there was any. */
+  memoryTrim(options: Readonly<Record<string, never>>): boolean;
+  memoryTrimAsync(options: Readonly<Record<string, never>>): Promise<boolean>;
   /** statfs f_type. */
   filesystemMagic(options: { readonly path: string }): number;
   cgroupId(options: { readonly path: string }): bigint;

@@ -10,6 +10,8 @@ const GOAL_MIB = 120;
 const PORT = 5401;
 const FLOWS_PER_SECOND = 1000;
 const EVERY_MS = 500;
+/** Longer than an agent takes to give back what its start left, which it does each minute. */
+const QUIET_SECONDS = 120;
 
 /** Resident memory out of `/proc/PID/status`, MiB. */
 export function residentMib(status: string): number {
@@ -42,8 +44,9 @@ async function measure(cluster: BenchCluster, options: BenchOptions): Promise<Be
   const agents = processesWith('/usr/lib/cilium-ts/apps/agent.cjs');
   if (agents.length === 0) throw new Error('no agent runs');
   const seconds = options.small ? 1 : 60;
-  options.log(`${seconds} s of quiet, then ${seconds} s of ${FLOWS_PER_SECOND} connections/s`);
-  const idle = await watchMemory(agents, delay(seconds * 1000));
+  const quiet = options.waitSeconds ?? (options.small ? 1 : QUIET_SECONDS);
+  options.log(`${quiet} s of quiet, then ${seconds} s of ${FLOWS_PER_SECOND} connections/s`);
+  const idle = await watchMemory(agents, delay(quiet * 1000));
   const service = await startServer(server!.netns, server!.address, PORT);
   try {
     const target = { address: server!.address, port: PORT };

@@ -20,6 +20,8 @@ export interface BenchRow {
 export interface BenchOptions {
   /** A few rounds only: proves that the bench runs, its figures mean nothing. */
   readonly small: boolean;
+  /** How long to let things settle first, where a bench does; each has a default. */
+  readonly waitSeconds?: number;
   /** Progress for a human; never part of the result. */
   readonly log: (line: string) => void;
 }

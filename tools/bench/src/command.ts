@@ -11,10 +11,12 @@ export interface Output {
 function usage(benches: readonly Bench[]): string {
   const width = Math.max(...benches.map((bench) => bench.name.length));
   const list = benches.map((bench) => `  ${bench.name.padEnd(width)}  ${bench.summary}`);
-  return ['usage: npm run bench -- NAME [--json] [--small]', '', ...list].join('\n');
+  return ['usage: npm run bench -- NAME [--json] [--small] [--wait=SECONDS]', '', ...list].join('\n');
 }
 
-/** Runs `NAME [--json] [--small]`; returns the exit code: 0 measured (goals met or not), 1 failed, 2 wrong arguments. */
+const WAIT = /^--wait=(\d{1,5})$/;
+
+/** Runs `NAME [--json] [--small] [--wait=SECONDS]`; returns the exit code: 0 measured (goals met or not), 1 failed, 2 wrong arguments. */
 export async function runCommand(
   argv: readonly string[],
   benches: readonly Bench[],
@@ -22,7 +24,7 @@ export async function runCommand(
 ): Promise<number> {
   const flags = argv.filter((word) => word.startsWith('--'));
   const [name, ...rest] = argv.filter((word) => !word.startsWith('--'));
-  const unknown = flags.find((flag) => !['--json', '--small', '--help'].includes(flag));
+  const unknown = flags.find((flag) => !WAIT.test(flag) && !['--json', '--small', '--help'].includes(flag));
   const bench = benches.find((candidate) => candidate.name === name);
   if (flags.includes('--help')) {
     output.out(usage(benches));
@@ -35,7 +37,9 @@ export async function runCommand(
     return 2;
   }
   try {
-    const rows = await bench.run({ small: flags.includes('--small'), log: output.error });
+    const seconds = flags.map((flag) => WAIT.exec(flag)?.[1]).find((text) => text !== undefined);
+    const wait = seconds === undefined ? {} : { waitSeconds: Number(seconds) };
+    const rows = await bench.run({ small: flags.includes('--small'), log: output.error, ...wait });
     const report: BenchReport = {
       bench: bench.name,
       machine: machineName(),
