@@ -18,6 +18,7 @@ import { apiRoutes } from './api/routes.ts';
 import { monitorStream } from './monitor/monitor-stream.ts';
 import { serveApi } from './api/server.ts';
 import type { ApiServices } from './api/services.ts';
+import type { ReconcilerStatus } from '@cilium-ts/tables';
 import type { AgentConfig } from './config.ts';
 import { ConntrackGc } from './datapath/conntrack-gc.ts';
 import { CniServer } from './endpoint/cni.ts';
@@ -180,7 +181,7 @@ function createServices(base: Foundation, joined: Joined, parts: Parts): ApiServ
         kubernetes: () => ({ server: kube.server, error: watches.nodes.lastError }),
         policySource: () => parts.source.state(),
         policy,
-        controllers: () => [...parts.ipcache.status(), parts.routes.status(), parts.publisher.status()],
+        controllers: () => controllers(parts),
         serviceError: () => parts.loadBalancer.error,
         hubble: () => parts.hubble.current?.status(),
         ready: () => parts.ready.value,
@@ -306,6 +307,10 @@ function startParts(base: Foundation, joined: Joined, ipcache: Ipcache, source: 
   };
 }
 
+function controllers({ ipcache, routes, publisher }: Parts): ReconcilerStatus[] {
+  return [...ipcache.status(), routes.status(), publisher.status()];
+}
+
 function publishMetrics(base: Foundation, joined: Joined, parts: Parts): void {
   registerMetrics(base.metrics, {
     tables: base.tables,
@@ -326,6 +331,7 @@ function publishMetrics(base: Foundation, joined: Joined, parts: Parts): void {
       );
     },
     monitor: () => parts.monitor,
+    controllers: () => controllers(parts),
     unknownKeys: base.config.unknown.length,
     version: VERSION,
   });

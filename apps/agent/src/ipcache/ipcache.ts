@@ -53,6 +53,27 @@ const equal = (a: Row, b: Row): boolean =>
   a.entry.identity === b.entry.identity && a.entry.node === b.entry.node;
 const value = ({ entry }: Row): IpcacheValue => ({ identity: entry.identity, flags: 0, node: entry.node });
 
+/** In a full map rows that are there can still change: what a batch cannot do is done row by row. */
+async function writeRows<K>(
+  map: BpfMap<K, IpcacheValue>,
+  rows: readonly (readonly [string, Row])[],
+  keyOf: (row: Row) => K,
+): Promise<ReadonlyMap<string, unknown>> {
+  const errors = new Map<string, unknown>();
+  try {
+    await map.setMany(rows.map(([, row]) => [keyOf(row), value(row)]));
+  } catch {
+    for (const [name, row] of rows) {
+      try {
+        map.set(keyOf(row), value(row));
+      } catch (error) {
+        errors.set(name, error);
+      }
+    }
+  }
+  return errors;
+}
+
 export class Ipcache {
   /** Canonical prefix -> entries by source. */
   readonly #known = new Map<string, Map<IpcacheSource, IpcacheEntry>>();
@@ -65,8 +86,7 @@ export class Ipcache {
       equal,
       logger,
       target: {
-        update: (rows) =>
-          maps.ipcacheExact.setMany(rows.map(([, row]) => [{ addr: row.address }, value(row)])),
+        update: (rows) => writeRows(maps.ipcacheExact, rows, ({ address }) => ({ addr: address })),
         delete: async (rows) => {
           await maps.ipcacheExact.deleteMany(rows.map(([, row]) => ({ addr: row.address })));
         },
@@ -83,9 +103,7 @@ export class Ipcache {
       logger,
       target: {
         update: (rows) =>
-          maps.ipcache.setMany(
-            rows.map(([, row]) => [{ prefixlen: row.prefixlen, addr: row.address }, value(row)]),
-          ),
+          writeRows(maps.ipcache, rows, ({ prefixlen, address }) => ({ prefixlen, addr: address })),
         delete: async (rows) => {
           await maps.ipcache.deleteMany(
             rows.map(([, row]) => ({ prefixlen: row.prefixlen, addr: row.address })),

@@ -28,6 +28,8 @@ export interface MetricSources {
   };
   readonly maps: () => readonly { readonly name: string; readonly used: number; readonly size: number }[];
   readonly monitor: () => { readonly events: number; readonly lost: number };
+  /** What carries rows to the kernel or the cluster. */
+  readonly controllers: () => readonly { readonly consecutiveFailures: number }[];
   readonly unknownKeys: number;
   readonly version: string;
 }
@@ -98,6 +100,13 @@ export function registerMetrics(metrics: Metrics, sources: MetricSources): void 
     '1 while the newest published policy cannot be read and the one before stays in force',
     'gauge',
     (report) => report(sources.policy().damaged ? 1 : 0),
+  );
+  metrics.observe(
+    'cilium_controllers_failing',
+    'controllers that cannot write all their rows',
+    'gauge',
+    (report) =>
+      report(sources.controllers().filter(({ consecutiveFailures }) => consecutiveFailures > 0).length),
   );
   metrics.observe('cilium_services', 'service frontends', 'gauge', (report) => report(tables.services.size));
   metrics.observe('cilium_nodes', 'nodes of the cluster', 'gauge', (report) => report(tables.nodes.size));
