@@ -74,11 +74,12 @@ inline_fn bool is_pod(__u32 target)
 inline_fn int hairpin(struct __sk_buff *skb, struct run *r, struct flow *f)
 {
 	__u32 ifindex = skb->ifindex;
-	int result = account(skb, r, f, CT_LOOPBACK);
+	int result;
 
+	r->destination_identity = r->source_identity;
+	result = account(skb, r, f, CT_LOOPBACK);
 	if (result < 0)
 		return result;
-	r->destination_identity = r->source_identity;
 	r->peer_endpoint = r->endpoint;
 	count_forward(skb, r);
 	if (f->entry && !f->origin && !(r->packet.flags & PACKET_RELATED)) {
@@ -140,6 +141,12 @@ inline_fn int leave_pod(struct __sk_buff *skb, struct run *r)
 		return result;
 	count_forward(skb, r);
 	if (is_pod(target)) {
+		/* A flow that knew its way asked nobody who lives there. */
+		if (unlikely(f.report && !r->peer_endpoint && has(CONFIG_TRACE_EVENTS))) {
+			struct lxc_value *local = bpf_map_lookup_elem(&cilium_lxc, &r->packet.destination);
+
+			r->peer_endpoint = local ? local->id : 0;
+		}
 		if (unlikely(f.entry && !f.origin && f.entry->service && !(r->packet.flags & PACKET_RELATED))) {
 			result = service_restore(skb, r, f.entry->service);
 			if (result < 0)

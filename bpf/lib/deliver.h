@@ -167,6 +167,19 @@ subprogram int deliver_outside(struct __sk_buff *skb, struct run *r, __u32 repor
 	return bpf_redirect_neigh(route->ifindex, &neighbour, sizeof(neighbour), 0);
 }
 
+/* Who the ends are was found out when the flow was judged; no need to ask again for an event of the same epoch. */
+inline_fn void name_by_flow(struct run *r, const struct flow *f)
+{
+	const struct ct_entry *entry = f->entry;
+
+	if (entry->epoch_egress != r->epoch && entry->epoch_ingress != r->epoch)
+		return;
+	if (!r->source_identity)
+		r->source_identity = f->origin ? entry->source_identity : entry->destination_identity;
+	if (!r->destination_identity)
+		r->destination_identity = f->origin ? entry->destination_identity : entry->source_identity;
+}
+
 /* Judges the receiving pod and closes the books of the flow: create or refresh. 0 or a failure. */
 inline_fn int account(struct __sk_buff *skb, struct run *r, struct flow *f, __u32 ok)
 {
@@ -174,6 +187,8 @@ inline_fn int account(struct __sk_buff *skb, struct run *r, struct flow *f, __u3
 		if (unlikely(is_pure_syn(&r->packet)))
 			f->entry->service = r->service;
 		ct_update(r, f, skb->len);
+		if (unlikely(f->report && has(CONFIG_TRACE_EVENTS)))
+			name_by_flow(r, f);
 		return 0;
 	}
 	f->report = true;

@@ -57,11 +57,6 @@ subprogram int name_ends(struct run *r)
 		local = bpf_map_lookup_elem(&cilium_lxc, &r->packet.destination);
 		if (local)
 			r->endpoint = local->id;
-	} else if (!r->peer_endpoint && r->file == FILE_BPF_LXC) {
-		/* A flow that knew its way asked nobody who lives there. */
-		local = bpf_map_lookup_elem(&cilium_lxc, &r->packet.destination);
-		if (local && local->id != r->endpoint)
-			r->peer_endpoint = local->id;
 	}
 	return 0;
 }

@@ -214,6 +214,8 @@ inline_fn int judge(struct __sk_buff *skb, struct run *r, struct flow *f, struct
 			f->entry->epoch_egress = epoch;
 		else
 			f->entry->epoch_ingress = epoch;
+		f->entry->source_identity = f->origin ? r->source_identity : r->destination_identity;
+		f->entry->destination_identity = f->origin ? r->destination_identity : r->source_identity;
 		if (code < 0)
 			f->entry->flags &= ~bit;
 		else
