@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { loadNative } from './load.ts';
 import { removeAbandonedRuns, RUN_VARIABLE } from './test-run.ts';
 
@@ -16,9 +17,11 @@ const folder = join(tmpdir(), `ctst-r${run}-folder`);
 const netns = `/run/netns/ctst-r${run}-net`;
 let processes: ChildProcess[] = [];
 
-function sleeping(env: NodeJS.ProcessEnv = {}): ChildProcess {
+/** Running its program already: until then it still has this process's environment. */
+async function sleeping(env: NodeJS.ProcessEnv = {}): Promise<ChildProcess> {
   const child = spawn('sleep', ['1000'], { stdio: 'ignore', env: { ...process.env, ...env } });
   processes.push(child);
+  while (readFileSync(`/proc/${child.pid}/comm`, 'utf8') !== 'sleep\n') await delay(1);
   return child;
 }
 
@@ -33,14 +36,14 @@ function cgroup(): string {
 }
 
 async function leaveThings(): Promise<ChildProcess[]> {
-  const grouped = sleeping({ [RUN_VARIABLE]: '' });
+  const grouped = await sleeping({ [RUN_VARIABLE]: '' });
   mkdirSync(join(cgroup(), 'below'), { recursive: true });
   writeFileSync(join(cgroup(), 'below/cgroup.procs'), String(grouped.pid));
   mkdirSync(join(folder, 'mount'), { recursive: true });
   native.mount({ source: 'none', target: join(folder, 'mount'), type: 'tmpfs', flags: 0 });
   mkdirSync('/run/netns', { recursive: true });
   await native.netnsCreateAsync({ path: netns });
-  return [grouped, sleeping({ [RUN_VARIABLE]: run })];
+  return [grouped, await sleeping({ [RUN_VARIABLE]: run })];
 }
 
 afterEach(async () => {
