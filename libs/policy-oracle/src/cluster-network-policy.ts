@@ -59,11 +59,11 @@ function peerIdentities(world: World, peer: Peer): Set<number> | undefined {
   return wanted && selectIdentities(world, [...wanted, requires('k8s', CLUSTER, world.cluster)]);
 }
 
-/** A peer of unknown kind accepts nobody, and is everybody to a Deny or Pass. */
-function peersOf(world: World, rule: Rule, peers: readonly Peer[]): Entry['peers'] {
+/** A peer of unknown kind accepts nobody, and turns a Deny or Pass into a deny of everybody. */
+function judged(world: World, rule: Rule, peers: readonly Peer[]): Pick<Entry, 'peers' | 'verdict'> {
   const sets = peers.map((peer) => peerIdentities(world, peer));
-  if (rule.action !== 'Accept' && sets.includes(undefined)) return 'any';
-  return union(sets.filter((set) => set !== undefined));
+  if (rule.action !== 'Accept' && sets.includes(undefined)) return { verdict: 'deny', peers: 'any' };
+  return { verdict: VERDICT[rule.action], peers: union(sets.filter((set) => set !== undefined)) };
 }
 
 function portRanges(world: World, direction: Direction, protocol: Protocol): PortRange[] {
@@ -86,13 +86,13 @@ export function clusterNetworkPolicyEntries(world: World, object: PolicyObject, 
   if (world.subject.host || !subject || !matches(subject, world.subject.labels)) return [];
   return (['ingress', 'egress'] as const).flatMap((direction) =>
     (spec[direction] ?? []).map((rule, index): Entry => {
-      const verdict = VERDICT[rule.action];
+      const { verdict, peers } = judged(world, rule, (direction === 'ingress' ? rule.from : rule.to) ?? []);
       return {
         tier: spec.tier,
         priority: spec.priority * 1000 + index,
         direction,
         verdict,
-        peers: peersOf(world, rule, (direction === 'ingress' ? rule.from : rule.to) ?? []),
+        peers,
         services: rule.protocols?.length
           ? rule.protocols.flatMap((each) => portRanges(world, direction, each))
           : 'any',

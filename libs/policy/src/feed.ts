@@ -5,6 +5,7 @@ import { identityScope, labelsFromMap } from '@cilium-ts/identity';
 import { protocolNumber } from '@cilium-ts/net';
 import type { PolicyEngine } from './engine.ts';
 import type { PodPort } from './named-ports.ts';
+import { parseClusterPolicy } from './parse-cluster-policy.ts';
 import { parseKubernetesPolicy } from './parse-kubernetes.ts';
 import { parseCiliumPolicy, type ParseResult, type PolicyObject } from './parse-object.ts';
 import type { Problem } from './problem.ts';
@@ -143,9 +144,9 @@ export class PolicyFeed {
     const { cluster, hostFirewall } = this.#engine.options;
     const options = { cluster, hostFirewall };
     try {
-      return object.kind === 'NetworkPolicy'
-        ? parseKubernetesPolicy(object, options)
-        : parseCiliumPolicy(object, options);
+      if (object.kind === 'NetworkPolicy') return parseKubernetesPolicy(object, options);
+      if (object.kind === 'ClusterNetworkPolicy') return parseClusterPolicy(object, options);
+      return parseCiliumPolicy(object, options);
     } catch (error) {
       // A defect of ours must cost this object its validity, not everybody their policy.
       return { ok: false, error: [{ path: 'spec', message: `cannot be read: ${errorMessage(error)}` }] };
@@ -287,7 +288,8 @@ export class PolicyFeed {
 
 function policyName(object: PolicyObject): PolicyName {
   const name = object.metadata?.name ?? '';
-  if (object.kind === 'CiliumClusterwideNetworkPolicy') return { kind: object.kind, name };
+  if (object.kind === 'CiliumClusterwideNetworkPolicy' || object.kind === 'ClusterNetworkPolicy')
+    return { kind: object.kind, name };
   const kind = object.kind === 'NetworkPolicy' ? 'NetworkPolicy' : 'CiliumNetworkPolicy';
   return { kind, namespace: object.metadata?.namespace ?? 'default', name };
 }

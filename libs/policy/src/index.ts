@@ -31,6 +31,7 @@ export {
   type RuleItem,
 } from './rule.ts';
 export { parseCiliumPolicy, type ParseResult, type PolicyObject } from './parse-object.ts';
+export { parseClusterPolicy } from './parse-cluster-policy.ts';
 export { parseKubernetesPolicy } from './parse-kubernetes.ts';
 export { MapState, type MapChange, type Select } from './map-state.ts';
 export { encodeEntry, encodeKey } from './entry-bytes.ts';

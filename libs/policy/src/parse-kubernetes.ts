@@ -102,7 +102,7 @@ function parsePeer(context: Context, value: unknown, where: string): PeerSelecto
 }
 
 /** Negative requirements hold for peers without the label too, so a pod's namespace must be there in any case. */
-function namespaceRequirements(selector: LabelSelector): LabelSelector {
+export function namespaceRequirements(selector: LabelSelector): LabelSelector {
   const prefixed = selector.map((requirement) => ({
     ...requirement,
     key: LABEL_NAMESPACE_LABELS + requirement.key,

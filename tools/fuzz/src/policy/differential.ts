@@ -129,9 +129,9 @@ export async function fuzzKernel(
       const answers = await bed.answer(mine.map(({ trial }) => trial));
       for (const [index, { seed, each, trial }] of mine.entries()) {
         if (compareTrial(each, trial, answers[index]!).length === 0) continue;
-        const lines = await shrinkCase(each, (candidate) =>
-          kernelDisagreements(candidate, bed, trial.probes),
-        );
+        const again = (candidate: PolicyCase): Promise<string[]> =>
+          kernelDisagreements(candidate, bed, trial.probes);
+        const lines = await shrinkCase(each, again, KERNEL_TRIES);
         reports.push(report(seed, lines));
         if (reports.length >= ENOUGH) return reports;
       }

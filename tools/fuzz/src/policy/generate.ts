@@ -26,7 +26,7 @@ export const ALL_FEATURES: Features = {
 };
 
 /** What the compiler has today. */
-export const COMPILED_FEATURES: Features = { ...ALL_FEATURES, tiers: false, portZero: false };
+export const COMPILED_FEATURES: Features = { ...ALL_FEATURES, portZero: false };
 
 /** The endpoint a case judges, and the agent's settings. */
 export interface Setting {
@@ -252,6 +252,8 @@ function networkPolicySpec(random: Random): Json {
 const TEAMS: readonly Json[] = [{}, { matchLabels: { team: 'red' } }, { matchLabels: { team: 'blue' } }];
 
 function tierPeer(random: Random, egress: boolean): Json {
+  // A kind that the API server has dropped because it does not know it.
+  if (random.chance(3)) return {};
   if (egress && random.chance(25)) return { networks: random.many(1, 2, () => random.pick(PREFIXES)) };
   if (random.chance(50)) return { namespaces: random.pick(TEAMS) };
   return { pods: { namespaceSelector: random.pick(TEAMS), podSelector: plainSelector(random) } };
