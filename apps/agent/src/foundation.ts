@@ -7,6 +7,7 @@ import { loadNative, type Native } from '@cilium-ts/native';
 import { Netlink } from '@cilium-ts/netlink';
 import { createLogger, createMetrics, type ComponentLogger, type Metrics } from '@cilium-ts/telemetry';
 import type { AgentConfig } from './config.ts';
+import { reserveNatPorts } from './node/nat-ports.ts';
 import { Datapath } from './datapath/datapath.ts';
 import { allWatches, createWatches, fillTables, type Watches } from './kubernetes/watches.ts';
 import { nativeDevices } from './node/devices.ts';
@@ -109,7 +110,13 @@ async function layKernel(basics: {
   const datapath = await Datapath.load(
     native,
     config,
-    { ipv4: ipOf(false), ipv6: ipOf(true), podCidrs: node.podCidrs, nativeIfindex: first.index },
+    {
+      ipv4: ipOf(false),
+      ipv6: ipOf(true),
+      podCidrs: node.podCidrs,
+      nativeIfindex: first.index,
+      natPorts: await reserveNatPorts(netlink, logger),
+    },
     logger,
   );
   const hostDevice = await ensureHostDevice(netlink, node.podCidrs, mtu);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Native } from '@cilium-ts/native';
 
-const EVERY_MS = 60_000;
+const EVERY_MS = 10_000;
 
 /**
  * Gives freed memory of the C side back to the kernel: loading programs leaves ~9 MiB of holes behind, bursts of events

@@ -90,6 +90,11 @@ export class TestNode {
     return `/run/netns/${full}`;
   }
 
+  /** Of the namespace `node`, `out` or a pod. */
+  path(where: string): string {
+    return `/run/netns/${this.name}-${where}`;
+  }
+
   /** The node's namespace, and one outside of it on the same wire. */
   async prepare(): Promise<void> {
     const node = await this.#namespace('node');

@@ -10,7 +10,7 @@ const GOAL_MIB = 120;
 const PORT = 5401;
 const FLOWS_PER_SECOND = 1000;
 const EVERY_MS = 500;
-/** Longer than an agent takes to give back what its start left, which it does each minute. */
+/** Longer than an agent takes to give back what its start left. */
 const QUIET_SECONDS = 120;
 
 /** Resident memory out of `/proc/PID/status`, MiB. */

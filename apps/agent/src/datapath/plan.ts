@@ -9,6 +9,8 @@ export interface NodeFacts {
   readonly ipv6: string;
   readonly podCidrs: readonly string[];
   readonly nativeIfindex: number;
+  /** Ports of masqueraded flows. */
+  readonly natPorts: { readonly min: number; readonly max: number };
 }
 
 export interface PlanFeatures {
@@ -76,8 +78,8 @@ export function planDatapath(config: AgentConfig, node: NodeFacts, features: Pla
     ctTcpClosing: seconds('bpf-ct-timeout-regular-tcp-fin'),
     ctAny: seconds('bpf-ct-timeout-regular-any'),
     traceInterval: Math.round(config.durationMs('monitor-aggregation-interval') / 1000),
-    natPortMin: 32_768,
-    natPortMax: 65_535,
+    natPortMin: node.natPorts.min,
+    natPortMax: node.natPorts.max,
     nativeIfindex: node.nativeIfindex,
   };
 }
