@@ -53,6 +53,8 @@ export function decide(
   const audited = ruleSet.auditedBy[direction].length > 0;
   if (enforced === rows && !audited) return real;
   const asked = decideRows(rows, { isolated: isolated || audited, defaultDeny: defaultDeny || audited });
-  if (asked === 'default-deny') return { verdict: 'audit', origin: auditOrigin };
+  // Where no audited policy isolates, an audited Pass led past the rule that accepts.
+  const cause = auditOrigin || (rows.find((row) => row.audited)?.origin ?? 0);
+  if (asked === 'default-deny') return { verdict: 'audit', origin: cause };
   return asked.verdict === 'allow' ? real : { verdict: 'audit', origin: asked.origin };
 }

@@ -5,7 +5,16 @@ import { formatProblems, PolicyEngine, PolicyFeed, ruleSetIdOf } from '@cilium-t
 import type { CidrIdentity, MapState, PolicyObject, RuleSet } from '@cilium-ts/policy';
 import type { PolicyCase, Setting } from './generate.ts';
 import type { Peer } from './probe.ts';
-import { CIDR_GROUPS, CLUSTER, NODE, PODS, SERVICES, securityLabels, type Pod } from './universe.ts';
+import {
+  CIDR_GROUPS,
+  CLUSTER,
+  judgedPod,
+  NODE,
+  PODS,
+  SERVICES,
+  securityLabels,
+  type Pod,
+} from './universe.ts';
 
 export interface Compiled {
   readonly ruleSet: RuleSet;
@@ -18,7 +27,7 @@ export interface Compiled {
 
 /** Of an address outside of every prefix. */
 export const WORLD = 2;
-const SUBJECTS = { web: 300, db: 301, health: 4, init: 5, host: 1 } as const;
+const SUBJECTS = { web: 300, db: 301, twin: 301, health: 4, init: 5, host: 1 } as const;
 
 /** The identity of the judged endpoint. */
 export function subjectIdentity({ subject }: Setting): number {
@@ -75,7 +84,7 @@ export function ruleSetOf(
   setting: Setting,
   identity: number = subjectIdentity(setting),
 ): Compiled {
-  const pod = PODS.find((each) => each.identity === subjectIdentity(setting));
+  const pod = judgedPod(setting.subject);
   const subject = engine.subject(identity);
   const own = setting.subject === 'host' ? NODE.name : pod && `${pod.namespace}/${pod.name}`;
   const id = subject && ruleSetIdOf(subject, own);

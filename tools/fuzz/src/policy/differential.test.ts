@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tested: compiled rule sets, and the tools that find and shrink a disagreement. How: random API objects through the
-// compiler's own feed, every question of the small universe, against the specification.
+// compiler's own feed, questions from a small universe, against the specification.
 import { expect, test } from '@jest/globals';
 import { Random } from '../random.ts';
 import { shrink } from '../shrink.ts';
-import { fuzzModel } from './differential.ts';
+import { fuzzModel, modelDisagreements } from './differential.ts';
 import { COMPILED_FEATURES, policyCase } from './generate.ts';
+import { someProbes } from './probe.ts';
+import { REGRESSIONS } from './regressions.ts';
 
-const SEEDS = 100;
+const SEEDS = 250;
+const PROBES = 800;
 
 test('compiled rule sets decide every flow as the specification does, and name the same policies', async () => {
-  for (let seed = 1; seed <= SEEDS; seed++) expect(await fuzzModel(seed, COMPILED_FEATURES)).toBeUndefined();
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    const probes = someProbes(new Random(seed), PROBES);
+    expect(await fuzzModel(seed, COMPILED_FEATURES, probes)).toBeUndefined();
+  }
 });
+
+test.each(REGRESSIONS)('%s: no more', (_, each) => expect(modelDisagreements(each)).toEqual([]));
 
 test('equal seeds give equal cases, others give others', () => {
   const make = (seed: number): string => JSON.stringify(policyCase(new Random(seed), COMPILED_FEATURES));

@@ -25,7 +25,7 @@ export function modelDisagreements(each: PolicyCase, probes: readonly Probe[] = 
 }
 
 /** The same for the programs; each line ends with what the compiled rule set says. @throws InvalidCase */
-async function kernelDisagreements(
+export async function kernelDisagreements(
   each: PolicyCase,
   bed: KernelBed,
   probes: readonly Probe[],

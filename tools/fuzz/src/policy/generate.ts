@@ -2,7 +2,7 @@
 // Random policy objects, valid by construction, with a taste for edges and overlaps.
 import type { Direction, PolicyObject } from '@cilium-ts/policy-oracle';
 import type { Random } from '../random.ts';
-import { CLUSTER, EDGE_PORTS, NESTED, PREFIXES } from './universe.ts';
+import { CLUSTER, EDGE_PORTS, judgedPod, NESTED, PREFIXES } from './universe.ts';
 
 type Json = Record<string, unknown>;
 
@@ -30,7 +30,7 @@ export const COMPILED_FEATURES: Features = { ...ALL_FEATURES, portZero: false };
 
 /** The endpoint a case judges, and the agent's settings. */
 export interface Setting {
-  readonly subject: 'web' | 'db' | 'health' | 'init' | 'host';
+  readonly subject: 'web' | 'db' | 'twin' | 'health' | 'init' | 'host';
   readonly mode: 'default' | 'always' | 'never';
   readonly allowLocalhost: boolean;
   readonly hostFirewall: boolean;
@@ -305,7 +305,7 @@ function object(random: Random, index: number, wish: Wish): PolicyObject {
     ...(audited ? { annotations: { 'policy.cilium-ts.io/audit': 'true' } } : {}),
   };
   const namespaced = { ...metadata, namespace: random.chance(85) ? 'one' : 'two' };
-  const kind = setting.subject === 'web' || setting.subject === 'db' ? random.below(10) : 9;
+  const kind = judgedPod(setting.subject) ? random.below(10) : 9;
   if (kind <= 1) {
     return {
       apiVersion: 'networking.k8s.io/v1',
@@ -336,7 +336,7 @@ function object(random: Random, index: number, wish: Wish): PolicyObject {
 /** One random case; equal seeds and features give equal cases. */
 export function policyCase(random: Random, features: Features): PolicyCase {
   const rare = ['health', 'init', ...(features.host ? (['host', 'host'] as const) : [])] as const;
-  const subject = random.chance(85) ? random.pick(['web', 'db'] as const) : random.pick(rare);
+  const subject = random.chance(85) ? random.pick(['web', 'db', 'twin'] as const) : random.pick(rare);
   const setting: Setting = {
     subject,
     mode: random.chance(85) ? 'default' : random.pick(['always', 'never'] as const),

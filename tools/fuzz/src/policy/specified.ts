@@ -8,6 +8,7 @@ import {
   ADDRESSES,
   CIDR_GROUPS,
   CLUSTER,
+  judgedPod,
   NODE,
   PODS,
   RESERVED,
@@ -41,10 +42,8 @@ function identityOf({ identity, addresses }: Peer): number {
 
 function subjectOf({ subject }: Setting): World['subject'] {
   if (subject === 'host') return { labels: NODE_LABELS, host: true, namedPorts: [] };
-  if (subject === 'web' || subject === 'db') {
-    const pod = PODS.find(({ labels }) => labels['app'] === subject)!;
-    return { labels: podLabels(pod.identity), host: false, namedPorts: pod.ports };
-  }
+  const pod = judgedPod(subject);
+  if (pod) return { labels: podLabels(pod.identity), host: false, namedPorts: pod.ports };
   return { labels: [`reserved:${subject}`], host: false, namedPorts: [] };
 }
 

@@ -32,7 +32,7 @@ function pod(identity: number, place: string, app: string, ports: NamedPort[] = 
   };
 }
 
-/** No rule names the last two: one is only ever matched by wide selectors, one is of another cluster. */
+/** No rule names the last two pods: one is only ever matched by wide selectors, one is of another cluster. */
 export const PODS: readonly Pod[] = [
   pod(300, 'one', 'web', [
     { name: 'http', protocol: 'TCP', port: 8080 },
@@ -44,10 +44,28 @@ export const PODS: readonly Pod[] = [
     { name: 'pg', protocol: 'TCP', port: 1024 },
     { name: 'twice', protocol: 'TCP', port: 8 },
   ]),
+  // The same identity with other ports.
+  {
+    ...pod(301, 'one', 'db', [
+      { name: 'http', protocol: 'TCP', port: 8081 },
+      { name: 'pg', protocol: 'TCP', port: 1024 },
+      { name: 'lost', protocol: 'UDP', port: 79 },
+    ]),
+    name: 'db-twin',
+    ipv4: '10.244.2.99',
+    ipv6: 'fd00:10:244:2::99',
+  },
   pod(302, 'two', 'web'),
   pod(303, 'three', 'other'),
   pod(304, 'one', 'web', [], 'away'),
 ];
+
+const JUDGED: Readonly<Record<string, string>> = { web: 'web-300', db: 'db-301', twin: 'db-twin' };
+
+/** The pod that stands for a subject; undefined for those that are no pods. */
+export function judgedPod(subject: string): Pod | undefined {
+  return PODS.find(({ name }) => name === JUDGED[subject]);
+}
 
 export function securityLabels({ namespace, labels, cluster }: Pod): Record<string, string> {
   return {
