@@ -3,7 +3,14 @@
 // answer alike; the specification is held to the same laws where they are about the language.
 import { describe, expect, test } from '@jest/globals';
 import { parsePrefix, prefixContainsAddress } from '@cilium-ts/net';
-import { lookup, MapState, SelectorCache, type RuleSetEntry } from '@cilium-ts/policy';
+import {
+  decodeRuleSet,
+  encodeRuleSet,
+  lookup,
+  MapState,
+  SelectorCache,
+  type RuleSetEntry,
+} from '@cilium-ts/policy';
 import type { Direction, PolicyObject } from '@cilium-ts/policy-oracle';
 import { Random } from '../random.ts';
 import { compiledAnswer } from './compare.ts';
@@ -208,6 +215,13 @@ describe('compiled maps', () => {
       engine.compile();
       const left = ruleSetOf(engine, setting);
       expect(left.ruleSet.id).toBe(compile({ setting, objects }).ruleSet.id);
+    });
+  });
+
+  test('rule sets survive their way over the bus', () => {
+    forCases(9500, (each) => {
+      const { ruleSet } = compile(each);
+      expect(decodeRuleSet(encodeRuleSet(ruleSet))).toEqual(ruleSet);
     });
   });
 
