@@ -162,7 +162,7 @@ function createServices(base: Foundation, joined: Joined, parts: Parts): ApiServ
     factsOf: (row) => ({
       ruleSet: realizer.ruleSetByNumber(row.ruleSet),
       entries: realizer.entriesByNumber(row.ruleSet) ?? [],
-      audit,
+      audit: audit || row.audit === true,
     }),
     cidrIdentities: () =>
       realizer
@@ -202,6 +202,7 @@ function createServices(base: Foundation, joined: Joined, parts: Parts): ApiServ
     }),
     metricsText: () => base.metrics.text(),
     cni: (call) => parts.cni.handle(call),
+    setAudit: (id, on) => joined.manager.setAudit(id, on),
   };
 }
 

@@ -51,6 +51,8 @@ export interface EndpointRow {
   readonly state: EndpointState;
   readonly namedPorts: readonly NamedPort[];
   readonly policyError: string | undefined;
+  /** What policy would drop passes, with the verdict AUDIT. */
+  readonly audit?: boolean;
   readonly log: readonly EndpointLogLine[];
   readonly createdAt: string;
 }

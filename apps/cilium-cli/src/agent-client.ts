@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { request } from 'node:http';
+import { request, type RequestOptions } from 'node:http';
 import { AppError } from '@cilium-ts/base';
 import type { ErrorModel } from '@cilium-ts/agent-api';
 
@@ -36,8 +36,19 @@ function readAnswer<T>(status: number, text: string): T {
 
 /** GET of a path below /v1. @throws AppError `agent-unreachable`, or the agent's own code and message */
 export function ask<T>(path: string, timeoutMs = TIMEOUT_MS): Promise<T> {
+  return exchange<T>({ path: `/v1${path}`, timeout: timeoutMs });
+}
+
+/** PATCH of a path below /v1 with a JSON body. @throws like ask */
+export function change<T>(path: string, body: unknown): Promise<T> {
+  const headers = { 'content-type': 'application/json' };
+  const options = { path: `/v1${path}`, method: 'PATCH', headers, timeout: TIMEOUT_MS };
+  return exchange<T>(options, JSON.stringify(body));
+}
+
+function exchange<T>(options: RequestOptions, body?: string): Promise<T> {
   return new Promise((resolve, reject) => {
-    const call = request({ socketPath: socketPath(), path: `/v1${path}`, timeout: timeoutMs }, (response) => {
+    const call = request({ socketPath: socketPath(), ...options }, (response) => {
       const chunks: Buffer[] = [];
       response.on('data', (chunk: Buffer) => chunks.push(chunk));
       response.on('error', reject);
@@ -53,7 +64,7 @@ export function ask<T>(path: string, timeoutMs = TIMEOUT_MS): Promise<T> {
       call.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' })),
     );
     call.on('error', (error) => reject(unreachable(error)));
-    call.end();
+    call.end(body);
   });
 }
 

@@ -69,6 +69,15 @@ function addEndpoint(program: Command): void {
     .argument('<id>')
     .option(...OUTPUT)
     .action(async (id, options) => (await import('./commands/endpoint.ts')).log(id, options));
+  endpoint
+    .command('config')
+    .description('Options of one endpoint; PolicyAuditMode=Enabled|Disabled changes one')
+    .argument('<id>')
+    .argument('[name=value...]')
+    .option(...OUTPUT)
+    .action(async (id, assignments, options) =>
+      (await import('./commands/endpoint.ts')).config(id, assignments, options),
+    );
 }
 
 function addIdentity(program: Command): void {

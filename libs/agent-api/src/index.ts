@@ -14,6 +14,7 @@ export { ServiceSchema, type ServiceModel } from './service.schema.ts';
 export { ControllerSchema, StatusSchema, type ControllerModel, type StatusModel } from './status.schema.ts';
 export {
   CniCallSchema,
+  EndpointConfigSchema,
   ConfigSchema,
   ErrorSchema,
   IdentityUseSchema,
@@ -25,6 +26,7 @@ export {
   PolicySchema,
   SelectorSchema,
   type CniCallModel,
+  type EndpointConfigModel,
   type ConfigModel,
   type ErrorModel,
   type IdentityUseModel,

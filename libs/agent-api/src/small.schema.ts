@@ -8,6 +8,9 @@ export const CniCallSchema = Type.Object({
 });
 export type CniCallModel = Static<typeof CniCallSchema>;
 
+export const EndpointConfigSchema = Type.Object({ options: Type.Record(Type.String(), Type.String()) });
+export type EndpointConfigModel = Static<typeof EndpointConfigSchema>;
+
 export const PolicySchema = Type.Object({ policy: Type.String(), revision: Type.Integer() });
 export type PolicyModel = Static<typeof PolicySchema>;
 

@@ -2,6 +2,7 @@
 import {
   CniCallSchema,
   ConfigSchema,
+  EndpointConfigSchema,
   EndpointSchema,
   IdentitySchema,
   IdentityUseSchema,
@@ -14,6 +15,7 @@ import {
   ServiceSchema,
   StatusSchema,
   type CniCallModel,
+  type EndpointConfigModel,
 } from '@cilium-ts/agent-api';
 import { Type } from 'typebox';
 import type { EndpointRow } from '../rows.ts';
@@ -93,7 +95,41 @@ function endpointRoutes(services: ApiServices): Route[] {
       summary: 'what happened to one endpoint, newest first',
       handle: ({ params }) => [...findEndpoint(services, params['id']!).log].reverse(),
     },
+    {
+      method: 'PATCH',
+      path: '/v1/endpoint/:id/config',
+      summary: 'changes options of one endpoint',
+      body: EndpointConfigSchema,
+      answer: EndpointSchema,
+      handle: async ({ params, body }) => {
+        const { id } = findEndpoint(services, params['id']!);
+        await services.setAudit(id, readAudit((body as EndpointConfigModel).options));
+        return model(findEndpoint(services, String(id)));
+      },
+    },
   ];
+}
+
+const AUDIT_VALUES: ReadonlyMap<string, boolean> = new Map([
+  ['enabled', true],
+  ['true', true],
+  ['disabled', false],
+  ['false', false],
+]);
+
+/** The one option that can be changed. @throws ApiError with the names and values that there are */
+function readAudit(options: EndpointConfigModel['options']): boolean {
+  const unknown = Object.keys(options).find((name) => name !== 'PolicyAuditMode');
+  if (unknown !== undefined)
+    throw new ApiError(400, 'bad-option', `option ${unknown} cannot be changed; only PolicyAuditMode can`);
+  const text = options['PolicyAuditMode'] ?? '';
+  const audit = AUDIT_VALUES.get(text.toLowerCase());
+  if (audit !== undefined) return audit;
+  throw new ApiError(
+    400,
+    'bad-option',
+    `PolicyAuditMode has value ${JSON.stringify(text)}; allowed: Enabled, Disabled`,
+  );
 }
 
 function identityRoutes(services: ApiServices): Route[] {

@@ -7,7 +7,7 @@ import fastify, { type FastifyInstance } from 'fastify';
 
 /** A route as it is served and documented. */
 export interface Route {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'PATCH';
   /** In fastify's form: `/v1/endpoint/:id`. */
   readonly path: string;
   readonly summary: string;

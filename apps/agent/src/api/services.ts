@@ -23,5 +23,6 @@ export interface ApiServices {
   readonly maps: () => Promise<MapModel[]>;
   readonly config: () => ConfigModel;
   readonly metricsText: () => Promise<string>;
+  readonly setAudit: (endpoint: number, audit: boolean) => Promise<void>;
   readonly cni: (call: CniCallModel) => Promise<{ readonly status: number; readonly body: string }>;
 }

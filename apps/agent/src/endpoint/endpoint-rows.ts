@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { EndpointKey, EndpointValue, LxcKey, LxcValue } from '@cilium-ts/abi';
+import {
+  EndpointFlags,
+  type EndpointKey,
+  type EndpointValue,
+  type LxcKey,
+  type LxcValue,
+} from '@cilium-ts/abi';
 import type { BpfMap } from '@cilium-ts/bpf';
 import { IDENTITY_HOST } from '@cilium-ts/identity';
 import type { EndpointLogLine, EndpointRow, EndpointState } from '../rows.ts';
@@ -19,7 +25,7 @@ export function endpointValue(row: EndpointRow): EndpointValue {
     identity: row.identity,
     ruleSet: row.ruleSet,
     id: row.id,
-    flags: 0,
+    flags: row.audit ? EndpointFlags.ENDPOINT_AUDIT : 0,
     mac: row.mac,
     nodeMac: row.hostMac,
     ipv4: row.ipv4,

@@ -274,6 +274,19 @@ export class EndpointManager implements PolicyEndpoints {
     }
   }
 
+  /** Whether what policy would drop passes as audited; kept over restarts. */
+  async setAudit(id: number, audit: boolean): Promise<void> {
+    const { table, maps, state, logger } = this.#ports;
+    const row = table.get(String(id));
+    if (!row) throw new AppError('endpoint-not-found', `no endpoint ${id} on this node`);
+    const changed = inState({ ...row, audit }, row.state, `policy audit mode ${audit ? 'on' : 'off'}`);
+    table.upsert(String(id), changed);
+    maps.endpoints.set({ ifindex: changed.ifindex }, endpointValue(changed));
+    this.#ports.raiseEpoch();
+    if (!isHost(changed)) await state.write(changed);
+    logger.info({ endpoint: id, audit }, 'policy audit mode');
+  }
+
   needed(): { identity: number; pod: string; ruleSetId: string }[] {
     return [...this.#ports.table.values()].map((row) => ({
       identity: row.identity,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { EndpointHealthModel, EndpointModel } from '@cilium-ts/agent-api';
 import { AppError } from '@cilium-ts/base';
-import { ask } from '../agent-client.ts';
+import { ask, change } from '../agent-client.ts';
 import { print, printLine, printTable, printValue, type OutputOptions } from '../print.ts';
 
 function enforcement(endpoint: EndpointModel, direction: 'ingress' | 'egress'): string {
@@ -98,4 +98,25 @@ export async function log(id: string, options: OutputOptions): Promise<void> {
   const rows = lines.map((line) => [line.timestamp, line.code.toUpperCase(), line.state, line.message]);
   printTable([['Timestamp', 'Status', 'State', 'Message'], ...rows]);
   if (lines.length === 0) printLine('');
+}
+
+/** Without assignments: the options of an endpoint. With `Name=Value`: changes them first. */
+export async function config(
+  id: string,
+  assignments: readonly string[],
+  options: OutputOptions,
+): Promise<void> {
+  const path = `/endpoint/${encodeURIComponent(id)}`;
+  const pairs = assignments.map((text): [string, string] => {
+    const at = text.indexOf('=');
+    if (at > 0) return [text.slice(0, at), text.slice(at + 1)];
+    throw new AppError('bad-usage', `endpoint config: ${JSON.stringify(text)} is not of the form Name=Value`);
+  });
+  const model =
+    pairs.length === 0
+      ? await ask<EndpointModel>(path)
+      : await change<EndpointModel>(`${path}/config`, { options: Object.fromEntries(pairs) });
+  const { options: values } = model.spec;
+  if (await printValue(values, options)) return;
+  printTable(Object.entries(values).map(([name, value]) => [name, `: ${value}`]));
 }
