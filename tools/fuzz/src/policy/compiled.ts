@@ -34,28 +34,44 @@ export function subjectIdentity({ subject }: Setting): number {
   return SUBJECTS[subject];
 }
 
-/** Everything of the universe but policies. */
-export function newEngine(
-  setting: Setting,
-  pods: readonly Pod[] = PODS,
-): { engine: PolicyEngine; feed: PolicyFeed } {
-  const { mode, allowLocalhost, hostFirewall } = setting;
-  const engine = new PolicyEngine({ cluster: CLUSTER, mode, allowLocalhost, hostFirewall });
-  const feed = new PolicyFeed(engine);
-  pods.forEach((pod) => addPod(feed, pod));
-  feed.upsertNode({ metadata: { name: NODE.name, labels: NODE.labels } });
-  for (const { namespace, name, labels, selector, backends } of SERVICES) {
-    feed.upsertService({ metadata: { namespace, name, labels }, spec: { selector } });
-    const metadata = { namespace, name: `${name}-1`, labels: { 'kubernetes.io/service-name': name } };
-    feed.upsertSlice({ metadata, endpoints: backends.map((address) => ({ addresses: [address] })) });
-  }
-  for (const { name, labels, cidrs } of CIDR_GROUPS) {
-    feed.upsertCidrGroup({ metadata: { name, labels }, spec: { externalCIDRs: cidrs } });
-  }
-  return { engine, feed };
+/** What brings everything of the universe but policies into a feed, in any order. */
+export function universe(feed: PolicyFeed, pods: readonly Pod[] = PODS): (() => unknown)[] {
+  return [
+    ...pods.map((pod) => () => addPod(feed, pod)),
+    () => feed.upsertNode({ metadata: { name: NODE.name, labels: NODE.labels } }),
+    ...SERVICES.flatMap(({ namespace, name, labels, selector, backends }) => {
+      const metadata = { namespace, name: `${name}-1`, labels: { 'kubernetes.io/service-name': name } };
+      const endpoints = backends.map((address) => ({ addresses: [address] }));
+      return [
+        () => feed.upsertService({ metadata: { namespace, name, labels }, spec: { selector } }),
+        () => feed.upsertSlice({ metadata, endpoints }),
+      ];
+    }),
+    ...CIDR_GROUPS.map(
+      ({ name, labels, cidrs }) =>
+        () =>
+          feed.upsertCidrGroup({ metadata: { name, labels }, spec: { externalCIDRs: cidrs } }),
+    ),
+  ];
 }
 
-export function addPod(feed: PolicyFeed, pod: Pod): void {
+export function emptyEngine(setting: Setting): { engine: PolicyEngine; feed: PolicyFeed } {
+  const { mode, allowLocalhost, hostFirewall } = setting;
+  const engine = new PolicyEngine({ cluster: CLUSTER, mode, allowLocalhost, hostFirewall });
+  return { engine, feed: new PolicyFeed(engine) };
+}
+
+/** Knows everything of the universe but policies. */
+export function newEngine(
+  setting: Setting,
+  pods?: readonly Pod[],
+): { engine: PolicyEngine; feed: PolicyFeed } {
+  const made = emptyEngine(setting);
+  universe(made.feed, pods).forEach((step) => step());
+  return made;
+}
+
+function addPod(feed: PolicyFeed, pod: Pod): void {
   const metadata = { namespace: pod.namespace, name: pod.name };
   feed.upsertIdentity({
     metadata: { name: String(pod.identity) },

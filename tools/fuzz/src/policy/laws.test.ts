@@ -14,7 +14,16 @@ import {
 import type { Direction, PolicyObject } from '@cilium-ts/policy-oracle';
 import { Random } from '../random.ts';
 import { compiledAnswer } from './compare.ts';
-import { addPolicies, compile, newEngine, ruleSetOf, subjectIdentity, type Compiled } from './compiled.ts';
+import {
+  addPolicies,
+  compile,
+  emptyEngine,
+  newEngine,
+  universe,
+  ruleSetOf,
+  subjectIdentity,
+  type Compiled,
+} from './compiled.ts';
 import { COMPILED_FEATURES, policyCase, type PolicyCase } from './generate.ts';
 import { PEERS, someProbes, type Probe } from './probe.ts';
 import { renamed, reversed, split, withRanges } from './rewrite.ts';
@@ -215,6 +224,19 @@ describe('compiled maps', () => {
       engine.compile();
       const left = ruleSetOf(engine, setting);
       expect(left.ruleSet.id).toBe(compile({ setting, objects }).ruleSet.id);
+    });
+  });
+
+  test('law 5: pods, services, groups, nodes and policies may come in any order', () => {
+    forCases(5800, ({ setting, objects }, random) => {
+      const { engine, feed } = emptyEngine(setting);
+      const steps = [...universe(feed), ...objects.map((object) => () => addPolicies(feed, [object]))];
+      while (steps.length > 0) {
+        steps.splice(random.below(steps.length), 1)[0]!();
+        if (random.chance(25)) engine.compile();
+      }
+      engine.compile();
+      expect(ruleSetOf(engine, setting).ruleSet.id).toBe(compile({ setting, objects }).ruleSet.id);
     });
   });
 
