@@ -29,7 +29,14 @@ export const StatusSchema = Type.Object({
     'xdp-acceleration': Type.String(),
     services: Type.Integer(),
   }),
-  cni: Type.Object({ chaining: Type.String(), 'config-file': Type.String() }),
+  cni: Type.Object({
+    chaining: Type.String(),
+    /** Empty where none is to be written. */
+    'config-file': Type.String(),
+    /** It is there now. */
+    'config-present': Type.Boolean(),
+  }),
+  'host-firewall': Type.String(),
   'node-monitor': Type.Object({
     cpus: Type.Integer(),
     events: Type.Integer(),

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { existsSync } from 'node:fs';
 import { release } from 'node:os';
 import type { ControllerModel, StatusModel } from '@cilium-ts/agent-api';
 import type { ReconcilerStatus } from '@cilium-ts/tables';
@@ -74,6 +75,7 @@ export function statusModel(sources: StatusSources): StatusModel {
   const problems = complaints(sources);
   const hubble = sources.hubble();
   const lb = config.bool('kube-proxy-replacement');
+  const cniFile = config.text('write-cni-conf-when-ready');
   const node = [...tables.nodes.values()].find((row) => row.local);
   return {
     cilium: { state: problems.length === 0 ? 'Ok' : 'Warning', msg: problems.join('; ') || sources.version },
@@ -96,7 +98,8 @@ export function statusModel(sources: StatusSources): StatusModel {
       'xdp-acceleration': xdpText(datapath),
       services: tables.services.size,
     },
-    cni: { chaining: 'none', 'config-file': config.text('write-cni-conf-when-ready') },
+    cni: { chaining: 'none', 'config-file': cniFile, 'config-present': existsSync(cniFile) },
+    'host-firewall': hostFirewall(sources),
     'node-monitor': {
       cpus: sources.cpus,
       events: sources.monitor.events,
@@ -141,6 +144,11 @@ export function statusModel(sources: StatusSources): StatusModel {
 function sourceState({ kind, connected, detail, damage }: PolicySourceState): StatusModel['policy-source'] {
   const msg = damage === undefined ? detail : `${detail} stays in force, the newest is damaged: ${damage}`;
   return { state: connected && damage === undefined ? 'Ok' : 'Warning', msg: `${kind}: ${msg}` };
+}
+
+function hostFirewall({ config, datapath }: StatusSources): string {
+  if (!config.bool('enable-host-firewall')) return 'Disabled';
+  return `Enabled   [${datapath.devices.map(({ name }) => name).join(', ')}]`;
 }
 
 function xdpText(datapath: Datapath): string {

@@ -31,6 +31,14 @@ export function unhealthy(status: StatusModel, needKubernetes: boolean): string[
   return problems;
 }
 
+function cniText(cni: StatusModel['cni']): string {
+  const file = cni['config-file'];
+  if (file === '') return 'not written';
+  return cni['config-present']
+    ? `successfully wrote CNI configuration file to ${file}`
+    : `CNI configuration file ${file} is not there`;
+}
+
 /** The page of `cilium status`; one item per line. */
 export function statusRows(status: StatusModel): string[][] {
   const pending = status.controllers.filter((controller) => controller['consecutive-failures'] === 0).length;
@@ -52,15 +60,10 @@ export function statusRows(status: StatusModel): string[][] {
     ['KVStore:', 'Disabled'],
     ['Kubernetes:', `${status.kubernetes.state}   ${status.kubernetes.msg}`],
     ['KubeProxyReplacement:', `${lb.mode}   [${lb.devices.join(', ')}]`],
-    ['Host firewall:', 'Disabled'],
+    ['Host firewall:', status['host-firewall']],
     ['SRv6:', 'Disabled'],
     ['CNI Chaining:', status.cni.chaining],
-    [
-      'CNI Config file:',
-      status.cni['config-file'] === ''
-        ? 'not written'
-        : `successfully wrote CNI configuration file to ${status.cni['config-file']}`,
-    ],
+    ['CNI Config file:', cniText(status.cni)],
     ['Cilium:', `${status.cilium.state}   ${status.cilium.msg}`],
     ['Policy source:', `${status['policy-source'].state}   ${status['policy-source'].msg}`],
     [
@@ -117,7 +120,7 @@ function printVerbose(status: StatusModel): void {
   printTable([
     ['  Status:', lb.mode],
     ['  Socket LB:', lb['socket-lb']],
-    ['  Socket LB Coverage:', 'Full'],
+    ['  Socket LB Coverage:', lb['socket-lb'] === 'Enabled' ? 'Full' : 'None'],
     ['  Devices:', lb.devices.join(', ')],
     ['  Mode:', 'SNAT'],
     ['  Backend Selection:', 'Random'],
