@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tested: the engine on the seed's policies, origins and lines, named ports, CIDRs, services, documents, explain.
+// Tested: the engine on the seed's policies, origins and lines, named ports, CIDRs, services, documents.
 // How: a small world of pods, looked up as the datapath does.
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
@@ -8,7 +8,6 @@ import {
   PolicyFeed,
   decodeRuleSet,
   encodeRuleSet,
-  explain,
   lookup,
   ruleSetIdOf,
   type Direction,
@@ -94,24 +93,6 @@ describe('the seed', () => {
     expect(ask(engine, BACKEND, 'ingress', 2, 80)).toBeUndefined();
     expect(ask(engine, BACKEND, 'ingress', 6, 80)).toBeUndefined();
     expect(ask(engine, BACKEND, 'ingress', 1, 80)?.verdict).toBe('allow');
-  });
-
-  test('explains a default deny with the isolating rule and the nearest miss', () => {
-    const engine = world();
-    engine.upsertPolicy(allowFrontend);
-    engine.compile();
-    const answer = explain(engine, FRONTEND, {
-      direction: 'egress',
-      identity: BACKEND,
-      protocol: 6,
-      port: 8081,
-    });
-    expect(answer).toMatchObject({
-      verdict: 'default-deny',
-      nearestMiss:
-        'TCP port 8081, CNP production/allow-frontend-to-backend egress[0].toPorts[0] has TCP 8080',
-    });
-    expect(answer!.isolatedBy).toHaveLength(1);
   });
 });
 

@@ -1,111 +1,92 @@
 // SPDX-License-Identifier: Apache-2.0
-import { protocolName } from '@cilium-ts/net';
-import type { PolicyEngine } from './engine.ts';
+// Why a flow passes or not: the rows that match it in the order of their say, the one that decides, and what came closest.
+// Works on a rule set, so the compiler, an agent without it and the flows of Hubble all give one answer.
+import type { Label } from '@cilium-ts/identity';
+import { decide } from './decide.ts';
+import { tierOf } from './level.ts';
 import type { PolicyFlow } from './lookup.ts';
-import { MapState, type Select } from './map-state.ts';
-import { peerSelectors, type ResolveWorld } from './resolve.ts';
-import type { PortMatch, RuleItem } from './rule.ts';
-import { formatOriginObject, ruleSetIdOf, type Origin, type RuleSet, type Verdict } from './rule-set.ts';
+import { indexLabels, matcherOf } from './matcher.ts';
+import { nearestMiss, type NearestMiss } from './nearest-miss.ts';
+import { originKey } from './origin.ts';
+import type { Direction, Origin, RowVerdict, RuleRow, RuleSet, Tier, Verdict } from './rule-set.ts';
+
+/** `default-deny` and `default-allow`: no rule decided. `unenforced`: allowed only under a condition that nothing enforces. */
+export type ExplainedVerdict = Verdict | 'default-deny' | 'default-allow';
+
+export interface MatchedRule {
+  readonly verdict: RowVerdict;
+  readonly tier: Tier;
+  /** Absent: the local host's standing permission. */
+  readonly origin?: Origin;
+  readonly audited: boolean;
+  /** This one decided. */
+  readonly won: boolean;
+}
 
 export interface Explanation {
-  readonly verdict: Verdict | 'default-deny' | 'default-allow';
-  /** The rule that decided. */
+  readonly direction: Direction;
+  readonly verdict: ExplainedVerdict;
+  /** The rule that decided; for an audited default deny the first policy that isolates. */
   readonly origin?: Origin;
-  /** For a default deny: the rules that isolate the endpoint. */
+  /** Every rule that matches the flow, those with more say first. */
+  readonly matched: readonly MatchedRule[];
+  /** The policies that isolate: for a default deny, and for audited ones. */
   readonly isolatedBy: readonly Origin[];
-  /** For a default deny: the rule that came closest, in words. */
-  readonly nearestMiss?: string;
+  /** For a default deny: the rule that came closest. */
+  readonly nearestMiss?: NearestMiss;
 }
 
-/** Decides a flow from a rule set and what its selectors select. */
-export function explainRuleSet(ruleSet: RuleSet, select: Select, flow: PolicyFlow): Explanation {
-  const entry = new MapState(ruleSet, select).lookup(flow);
-  if (!entry || (entry.verdict === 'deny' && entry.origin === 0))
-    return { verdict: 'default-deny', isolatedBy: ruleSet.isolatedBy[flow.direction] };
-  const origin = entry.origin > 0 ? ruleSet.origins[entry.origin - 1] : undefined;
-  if (!origin)
-    return { verdict: entry.verdict === 'allow' ? 'default-allow' : entry.verdict, isolatedBy: [] };
-  return { verdict: entry.verdict, origin, isolatedBy: [] };
-}
-
-/** Decides a flow of an identity's endpoints and, for a default deny, names the nearest miss. */
-export function explain(
-  engine: PolicyEngine,
-  identity: number,
-  flow: PolicyFlow,
-  pod?: string,
-): Explanation | undefined {
-  const subject = engine.subject(identity);
-  const ruleSet = subject && engine.ruleSet(ruleSetIdOf(subject, pod));
-  if (!ruleSet) return undefined;
-  const select: Select = (selector) => engine.select(selector);
-  const answer = explainRuleSet(ruleSet, select, flow);
-  if (answer.verdict !== 'default-deny') return answer;
-  const items = engine.rulesOf(identity, pod).flatMap(({ rule }) => rule.items);
-  const miss = nearestMiss(
-    items.filter((item) => item.direction === flow.direction && item.action === 'allow'),
-    flow,
-    { ...engine.world(identity, pod), select },
-  );
-  return miss === undefined ? answer : { ...answer, nearestMiss: miss };
-}
-
-type SelectingWorld = ResolveWorld & { readonly select: Select };
-
-function nearestMiss(
-  items: readonly RuleItem[],
-  flow: PolicyFlow,
-  world: SelectingWorld,
-): string | undefined {
-  let best: { distance: number; text: string } | undefined;
-  const offer = (distance: number, text: string): void => {
-    if (!best || distance < best.distance) best = { distance, text };
-  };
-  for (const item of items) {
-    const peer = peerMatches(item, flow.identity, world);
-    if (item.ports === 'any') {
-      if (!peer && item.peers !== 'any' && item.peers.length > 0)
-        offer(1e6, `${place(item.origin)} allows other peers`);
-      continue;
-    }
-    for (const port of item.ports) {
-      const fits =
-        port.name === undefined &&
-        port.protocols.includes(flow.protocol) &&
-        flow.port >= port.from &&
-        flow.port <= port.to;
-      if (fits && !peer)
-        offer(2e5, `${place(port.origin)} allows ${describe(port)}, but from or to other peers`);
-      if (!fits && peer)
-        offer(
-          portDistance(port, flow),
-          `${protocolName(flow.protocol)} port ${flow.port}, ${place(port.origin)} has ${describe(port)}`,
-        );
-    }
+/** Decides a flow from a rule set and the labels of its other side. */
+export function explainRuleSet(ruleSet: RuleSet, peer: readonly Label[], flow: PolicyFlow): Explanation {
+  const { direction } = flow;
+  const rows = matchingRows(ruleSet, peer, flow);
+  const audited = ruleSet.auditedBy[direction];
+  const auditOrigin = audited[0] ? originNumber(ruleSet, audited[0]) : 0;
+  const outcome = decide(ruleSet, direction, rows, auditOrigin);
+  const winner =
+    outcome && rows.find((row) => row.origin === outcome.origin && row.verdict !== 'pass' && row.origin > 0);
+  const matched = rows.map((row) => matchedRule(ruleSet, row, row === winner));
+  if (!outcome) {
+    const miss = nearestMiss(ruleSet, peer, flow);
+    const isolatedBy = ruleSet.isolatedBy[direction];
+    const answer = { direction, verdict: 'default-deny', matched, isolatedBy } as const;
+    return miss ? { ...answer, nearestMiss: miss } : answer;
   }
-  return best?.text;
+  const origin = ruleSet.origins[outcome.origin - 1];
+  if (!origin) {
+    const verdict = outcome.verdict === 'allow' && rows.length === 0 ? 'default-allow' : outcome.verdict;
+    return { direction, verdict, matched, isolatedBy: [] };
+  }
+  const isolatedBy = outcome.verdict === 'audit' && !winner ? audited : [];
+  return { direction, verdict: outcome.verdict, origin, matched, isolatedBy };
 }
 
-function peerMatches(item: RuleItem, identity: number, world: SelectingWorld): boolean {
-  if (item.peers === 'any') return true;
-  return item.peers
-    .flatMap((peer) => peerSelectors(peer, world.expand))
-    .some((selector) => world.select(selector).has(identity));
+/** Highest say first, as the rows of a rule set are. */
+function matchingRows(ruleSet: RuleSet, peer: readonly Label[], flow: PolicyFlow): RuleRow[] {
+  const labels = indexLabels(peer);
+  const selected = new Map<number, boolean>([[0, true]]);
+  const isSelected = (selector: number): boolean => {
+    let answer = selected.get(selector);
+    if (answer === undefined)
+      selected.set(selector, (answer = matcherOf(ruleSet.selectors[selector - 1]!)(labels)));
+    return answer;
+  };
+  return ruleSet.rows.filter(
+    (row) =>
+      row.direction === flow.direction &&
+      (row.protocol === 0 ||
+        (row.protocol === flow.protocol && row.from <= flow.port && flow.port <= row.to)) &&
+      isSelected(row.selector),
+  );
 }
 
-function portDistance(port: PortMatch, flow: PolicyFlow): number {
-  const protocol = port.protocols.includes(flow.protocol) ? 0 : 7e4;
-  if (port.name !== undefined) return protocol + 66000;
-  return protocol + Math.max(0, port.from - flow.port, flow.port - port.to);
+function matchedRule(ruleSet: RuleSet, row: RuleRow, won: boolean): MatchedRule {
+  const origin = ruleSet.origins[row.origin - 1];
+  const rule = { verdict: row.verdict, tier: tierOf(row.level), audited: row.audited, won };
+  return origin ? { ...rule, origin } : rule;
 }
 
-function place(origin: Origin): string {
-  return `${formatOriginObject(origin)} ${origin.path}`;
-}
-
-function describe(port: PortMatch): string {
-  const protocols = port.protocols.map(protocolName).join('/');
-  if (port.name !== undefined) return `${protocols} ${port.name}`;
-  if (port.from === 0 && port.to === 65535) return protocols;
-  return `${protocols} ${port.from === port.to ? port.from : `${port.from}-${port.to}`}`;
+function originNumber(ruleSet: RuleSet, origin: Origin): number {
+  const key = originKey(origin);
+  return ruleSet.origins.findIndex((one) => originKey(one) === key) + 1;
 }

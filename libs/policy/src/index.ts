@@ -42,7 +42,16 @@ export { PolicyEngine, type EngineDelta, type EngineOptions, type EngineState } 
 export type { CidrGroupInput, ServiceInput } from './expansion.ts';
 export type { PodPort, PodPorts } from './named-ports.ts';
 export { lookup, type PolicyFlow } from './lookup.ts';
-export { explain, explainRuleSet, type Explanation } from './explain.ts';
+export { explainRuleSet, type ExplainedVerdict, type Explanation, type MatchedRule } from './explain.ts';
+export {
+  engineExplainSource,
+  explainFlow,
+  type ExplainEndpoint,
+  type ExplainQuery,
+  type ExplainSource,
+  type FlowExplanation,
+} from './explain-flow.ts';
+export { nearestMiss, type NearestMiss } from './nearest-miss.ts';
 export {
   contentHash,
   resolveRuleSet,

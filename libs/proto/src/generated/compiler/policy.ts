@@ -6,24 +6,219 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 
 /** SPDX-License-Identifier: Apache-2.0 */
 
-/** Objects are Kubernetes JSON, so the messages are JSON texts. */
-export interface Json {
-  json: string;
+/** A place in a policy object. */
+export interface Origin {
+  kind: string;
+  namespace: string;
+  name: string;
+  /** Inside spec, for example egress[0].toPorts[0]. */
+  path: string;
+  /** 1 is the first line below spec: as kubectl get -o yaml prints it; 0 where unknown. Of a file sent along: its own line. */
+  line: number;
 }
 
-function createBaseJson(): Json {
-  return { json: "" };
+export interface ValidateRequest {
+  /** One or several YAML documents, or JSON. */
+  text: string;
 }
 
-export const Json: MessageFns<Json> = {
-  encode(message: Json, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.json !== "") {
-      writer.uint32(10).string(message.json);
+export interface Problem {
+  path: string;
+  /** Line of the text sent; 0 where unknown. */
+  line: number;
+  message: string;
+}
+
+export interface ValidatedObject {
+  kind: string;
+  namespace: string;
+  name: string;
+  /** None: the object is valid. */
+  problems: Problem[];
+  warnings: Problem[];
+  /** Read, and dropped rather than enforced. */
+  unenforced: Problem[];
+}
+
+export interface ValidateResponse {
+  valid: boolean;
+  objects: ValidatedObject[];
+}
+
+export interface Endpoint {
+  /** Numeric identity; 0: take the labels, or the address. */
+  identity: number;
+  /** namespace/name; of the host the node's name. */
+  pod: string;
+  /** source:key=value, where there is no identity. */
+  labels: string[];
+  /** An address outside of the cluster, where there is neither. */
+  address: string;
+}
+
+export interface ExplainRequest {
+  source: Endpoint | undefined;
+  destination:
+    | Endpoint
+    | undefined;
+  /** TCP, UDP, SCTP, ICMP, ICMPv6, or a number. */
+  protocol: string;
+  /** A number, or the name of a port of the destination. */
+  port: string;
+  /** Policies to be asked too; they replace those of the same name. */
+  policies: string;
+  /** Ask these policies alone. */
+  offline: boolean;
+  /** A request, for example GET /x. */
+  l7: string;
+}
+
+export interface MatchedRule {
+  /** allow, deny, unenforced or pass. */
+  verdict: string;
+  /** admin, normal or baseline. */
+  tier: string;
+  /** Absent: the local host's standing permission. */
+  origin: Origin | undefined;
+  audited: boolean;
+  won: boolean;
+}
+
+export interface NearestMiss {
+  origin:
+    | Origin
+    | undefined;
+  /** For example: port 8081, rule has 8080. */
+  text: string;
+}
+
+export interface DirectionAnswer {
+  /** egress (at the source) or ingress (at the destination). */
+  direction: string;
+  /** allow, deny, default-deny, default-allow, unenforced or audit. */
+  verdict: string;
+  origin:
+    | Origin
+    | undefined;
+  /** In the order of their say. */
+  matched: MatchedRule[];
+  isolatedBy: Origin[];
+  nearestMiss: NearestMiss | undefined;
+}
+
+export interface ExplainResponse {
+  /** allow, deny or audit. */
+  verdict: string;
+  port: number;
+  directions: DirectionAnswer[];
+  notes: string[];
+}
+
+export interface SyncRequest {
+  node: string;
+  /** Newest that the node has; 0 for nothing. */
+  epoch: bigint;
+  revision: bigint;
+  /** Rule sets that need not be sent. */
+  ruleSets: string[];
+}
+
+export interface RuleSetDocument {
+  /** Hash of the content. */
+  id: string;
+  /** JSON, as in NATS. */
+  document: string;
+}
+
+export interface Subject {
+  identity: number;
+  ruleSet: string;
+  /** namespace/name to rule set. */
+  pods: { [key: string]: string };
+}
+
+export interface Subject_PodsEntry {
+  key: string;
+  value: string;
+}
+
+export interface CidrIdentity {
+  prefix: string;
+  identity: number;
+}
+
+/** To be applied as one when last is set: rule sets and prefixes first, then subjects, then removals. */
+export interface SyncResponse {
+  epoch: bigint;
+  revision: bigint;
+  /** What is not mentioned until last is gone; rule sets the node has are not sent again. */
+  snapshot: boolean;
+  last: boolean;
+  ruleSets: RuleSetDocument[];
+  subjects: Subject[];
+  removedSubjects: number[];
+  cidrs: CidrIdentity[];
+  removedCidrs: string[];
+}
+
+export interface NodeReport {
+  node: string;
+  epoch: bigint;
+  revision: bigint;
+  /** Why a newer revision could not be realised. */
+  error: string;
+  /** Rule set to map entries. */
+  entries: { [key: string]: number };
+  /** Share of the fullest policy map that is used, 0 to 1. */
+  mapPressure: number;
+}
+
+export interface NodeReport_EntriesEntry {
+  key: string;
+  value: number;
+}
+
+export interface ReportResponse {
+}
+
+export interface StatusRequest {
+}
+
+export interface StatusResponse {
+  leading: boolean;
+  connected: boolean;
+  ready: boolean;
+  epoch: bigint;
+  revision: bigint;
+  nodes: string[];
+  reports: NodeReport[];
+}
+
+function createBaseOrigin(): Origin {
+  return { kind: "", namespace: "", name: "", path: "", line: 0 };
+}
+
+export const Origin: MessageFns<Origin> = {
+  encode(message: Origin, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.namespace !== "") {
+      writer.uint32(18).string(message.namespace);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.path !== "") {
+      writer.uint32(34).string(message.path);
+    }
+    if (message.line !== 0) {
+      writer.uint32(40).uint32(message.line);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): Json {
+  decode(input: BinaryReader | Uint8Array, length?: number): Origin {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -32,7 +227,7 @@ export const Json: MessageFns<Json> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseJson();
+      const message = createBaseOrigin();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -41,7 +236,39 @@ export const Json: MessageFns<Json> = {
               break;
             }
 
-            message.json = reader.string();
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.namespace = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.line = reader.uint32();
             continue;
           }
         }
@@ -56,66 +283,2583 @@ export const Json: MessageFns<Json> = {
     }
   },
 
-  fromJSON(object: any): Json {
-    return { json: isSet(object.json) ? globalThis.String(object.json) : "" };
+  fromJSON(object: any): Origin {
+    return {
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      namespace: isSet(object.namespace) ? globalThis.String(object.namespace) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      path: isSet(object.path) ? globalThis.String(object.path) : "",
+      line: isSet(object.line) ? globalThis.Number(object.line) : 0,
+    };
   },
 
-  toJSON(message: Json): unknown {
+  toJSON(message: Origin): unknown {
     const obj: any = {};
-    if (message.json !== "") {
-      obj.json = message.json;
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.namespace !== "") {
+      obj.namespace = message.namespace;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.path !== "") {
+      obj.path = message.path;
+    }
+    if (message.line !== 0) {
+      obj.line = Math.round(message.line);
     }
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<Json>, I>>(base?: I): Json {
-    return Json.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<Origin>, I>>(base?: I): Origin {
+    return Origin.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<Json>, I>>(object: I): Json {
-    const message = createBaseJson();
-    message.json = object.json ?? "";
+  fromPartial<I extends Exact<DeepPartial<Origin>, I>>(object: I): Origin {
+    const message = createBaseOrigin();
+    message.kind = object.kind ?? "";
+    message.namespace = object.namespace ?? "";
+    message.name = object.name ?? "";
+    message.path = object.path ?? "";
+    message.line = object.line ?? 0;
     return message;
   },
 };
 
-/** Questions to the policy-compiler (port 4246). */
+function createBaseValidateRequest(): ValidateRequest {
+  return { text: "" };
+}
+
+export const ValidateRequest: MessageFns<ValidateRequest> = {
+  encode(message: ValidateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.text !== "") {
+      writer.uint32(10).string(message.text);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValidateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValidateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ValidateRequest {
+    return { text: isSet(object.text) ? globalThis.String(object.text) : "" };
+  },
+
+  toJSON(message: ValidateRequest): unknown {
+    const obj: any = {};
+    if (message.text !== "") {
+      obj.text = message.text;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ValidateRequest>, I>>(base?: I): ValidateRequest {
+    return ValidateRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ValidateRequest>, I>>(object: I): ValidateRequest {
+    const message = createBaseValidateRequest();
+    message.text = object.text ?? "";
+    return message;
+  },
+};
+
+function createBaseProblem(): Problem {
+  return { path: "", line: 0, message: "" };
+}
+
+export const Problem: MessageFns<Problem> = {
+  encode(message: Problem, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.path !== "") {
+      writer.uint32(10).string(message.path);
+    }
+    if (message.line !== 0) {
+      writer.uint32(16).uint32(message.line);
+    }
+    if (message.message !== "") {
+      writer.uint32(26).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Problem {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProblem();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.line = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Problem {
+    return {
+      path: isSet(object.path) ? globalThis.String(object.path) : "",
+      line: isSet(object.line) ? globalThis.Number(object.line) : 0,
+      message: isSet(object.message) ? globalThis.String(object.message) : "",
+    };
+  },
+
+  toJSON(message: Problem): unknown {
+    const obj: any = {};
+    if (message.path !== "") {
+      obj.path = message.path;
+    }
+    if (message.line !== 0) {
+      obj.line = Math.round(message.line);
+    }
+    if (message.message !== "") {
+      obj.message = message.message;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Problem>, I>>(base?: I): Problem {
+    return Problem.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Problem>, I>>(object: I): Problem {
+    const message = createBaseProblem();
+    message.path = object.path ?? "";
+    message.line = object.line ?? 0;
+    message.message = object.message ?? "";
+    return message;
+  },
+};
+
+function createBaseValidatedObject(): ValidatedObject {
+  return { kind: "", namespace: "", name: "", problems: [], warnings: [], unenforced: [] };
+}
+
+export const ValidatedObject: MessageFns<ValidatedObject> = {
+  encode(message: ValidatedObject, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.namespace !== "") {
+      writer.uint32(18).string(message.namespace);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    for (const v of message.problems) {
+      Problem.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.warnings) {
+      Problem.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.unenforced) {
+      Problem.encode(v!, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValidatedObject {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValidatedObject();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.namespace = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.problems.push(Problem.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.warnings.push(Problem.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.unenforced.push(Problem.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ValidatedObject {
+    return {
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      namespace: isSet(object.namespace) ? globalThis.String(object.namespace) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      problems: globalThis.Array.isArray(object?.problems) ? object.problems.map((e: any) => Problem.fromJSON(e)) : [],
+      warnings: globalThis.Array.isArray(object?.warnings) ? object.warnings.map((e: any) => Problem.fromJSON(e)) : [],
+      unenforced: globalThis.Array.isArray(object?.unenforced)
+        ? object.unenforced.map((e: any) => Problem.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ValidatedObject): unknown {
+    const obj: any = {};
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.namespace !== "") {
+      obj.namespace = message.namespace;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.problems?.length) {
+      obj.problems = message.problems.map((e) => Problem.toJSON(e));
+    }
+    if (message.warnings?.length) {
+      obj.warnings = message.warnings.map((e) => Problem.toJSON(e));
+    }
+    if (message.unenforced?.length) {
+      obj.unenforced = message.unenforced.map((e) => Problem.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ValidatedObject>, I>>(base?: I): ValidatedObject {
+    return ValidatedObject.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ValidatedObject>, I>>(object: I): ValidatedObject {
+    const message = createBaseValidatedObject();
+    message.kind = object.kind ?? "";
+    message.namespace = object.namespace ?? "";
+    message.name = object.name ?? "";
+    message.problems = object.problems?.map((e) => Problem.fromPartial(e)) || [];
+    message.warnings = object.warnings?.map((e) => Problem.fromPartial(e)) || [];
+    message.unenforced = object.unenforced?.map((e) => Problem.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseValidateResponse(): ValidateResponse {
+  return { valid: false, objects: [] };
+}
+
+export const ValidateResponse: MessageFns<ValidateResponse> = {
+  encode(message: ValidateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.valid !== false) {
+      writer.uint32(8).bool(message.valid);
+    }
+    for (const v of message.objects) {
+      ValidatedObject.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValidateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValidateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.valid = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.objects.push(ValidatedObject.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ValidateResponse {
+    return {
+      valid: isSet(object.valid) ? globalThis.Boolean(object.valid) : false,
+      objects: globalThis.Array.isArray(object?.objects)
+        ? object.objects.map((e: any) => ValidatedObject.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ValidateResponse): unknown {
+    const obj: any = {};
+    if (message.valid !== false) {
+      obj.valid = message.valid;
+    }
+    if (message.objects?.length) {
+      obj.objects = message.objects.map((e) => ValidatedObject.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ValidateResponse>, I>>(base?: I): ValidateResponse {
+    return ValidateResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ValidateResponse>, I>>(object: I): ValidateResponse {
+    const message = createBaseValidateResponse();
+    message.valid = object.valid ?? false;
+    message.objects = object.objects?.map((e) => ValidatedObject.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseEndpoint(): Endpoint {
+  return { identity: 0, pod: "", labels: [], address: "" };
+}
+
+export const Endpoint: MessageFns<Endpoint> = {
+  encode(message: Endpoint, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.identity !== 0) {
+      writer.uint32(8).uint32(message.identity);
+    }
+    if (message.pod !== "") {
+      writer.uint32(18).string(message.pod);
+    }
+    for (const v of message.labels) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.address !== "") {
+      writer.uint32(34).string(message.address);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Endpoint {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndpoint();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.identity = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pod = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.labels.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Endpoint {
+    return {
+      identity: isSet(object.identity) ? globalThis.Number(object.identity) : 0,
+      pod: isSet(object.pod) ? globalThis.String(object.pod) : "",
+      labels: globalThis.Array.isArray(object?.labels) ? object.labels.map((e: any) => globalThis.String(e)) : [],
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+    };
+  },
+
+  toJSON(message: Endpoint): unknown {
+    const obj: any = {};
+    if (message.identity !== 0) {
+      obj.identity = Math.round(message.identity);
+    }
+    if (message.pod !== "") {
+      obj.pod = message.pod;
+    }
+    if (message.labels?.length) {
+      obj.labels = message.labels;
+    }
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Endpoint>, I>>(base?: I): Endpoint {
+    return Endpoint.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Endpoint>, I>>(object: I): Endpoint {
+    const message = createBaseEndpoint();
+    message.identity = object.identity ?? 0;
+    message.pod = object.pod ?? "";
+    message.labels = object.labels?.map((e) => e) || [];
+    message.address = object.address ?? "";
+    return message;
+  },
+};
+
+function createBaseExplainRequest(): ExplainRequest {
+  return { source: undefined, destination: undefined, protocol: "", port: "", policies: "", offline: false, l7: "" };
+}
+
+export const ExplainRequest: MessageFns<ExplainRequest> = {
+  encode(message: ExplainRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.source !== undefined) {
+      Endpoint.encode(message.source, writer.uint32(10).fork()).join();
+    }
+    if (message.destination !== undefined) {
+      Endpoint.encode(message.destination, writer.uint32(18).fork()).join();
+    }
+    if (message.protocol !== "") {
+      writer.uint32(26).string(message.protocol);
+    }
+    if (message.port !== "") {
+      writer.uint32(34).string(message.port);
+    }
+    if (message.policies !== "") {
+      writer.uint32(42).string(message.policies);
+    }
+    if (message.offline !== false) {
+      writer.uint32(48).bool(message.offline);
+    }
+    if (message.l7 !== "") {
+      writer.uint32(58).string(message.l7);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExplainRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExplainRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.source = Endpoint.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.destination = Endpoint.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.protocol = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.port = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.policies = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.offline = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.l7 = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExplainRequest {
+    return {
+      source: isSet(object.source) ? Endpoint.fromJSON(object.source) : undefined,
+      destination: isSet(object.destination) ? Endpoint.fromJSON(object.destination) : undefined,
+      protocol: isSet(object.protocol) ? globalThis.String(object.protocol) : "",
+      port: isSet(object.port) ? globalThis.String(object.port) : "",
+      policies: isSet(object.policies) ? globalThis.String(object.policies) : "",
+      offline: isSet(object.offline) ? globalThis.Boolean(object.offline) : false,
+      l7: isSet(object.l7) ? globalThis.String(object.l7) : "",
+    };
+  },
+
+  toJSON(message: ExplainRequest): unknown {
+    const obj: any = {};
+    if (message.source !== undefined) {
+      obj.source = Endpoint.toJSON(message.source);
+    }
+    if (message.destination !== undefined) {
+      obj.destination = Endpoint.toJSON(message.destination);
+    }
+    if (message.protocol !== "") {
+      obj.protocol = message.protocol;
+    }
+    if (message.port !== "") {
+      obj.port = message.port;
+    }
+    if (message.policies !== "") {
+      obj.policies = message.policies;
+    }
+    if (message.offline !== false) {
+      obj.offline = message.offline;
+    }
+    if (message.l7 !== "") {
+      obj.l7 = message.l7;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExplainRequest>, I>>(base?: I): ExplainRequest {
+    return ExplainRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExplainRequest>, I>>(object: I): ExplainRequest {
+    const message = createBaseExplainRequest();
+    message.source = (object.source !== undefined && object.source !== null)
+      ? Endpoint.fromPartial(object.source)
+      : undefined;
+    message.destination = (object.destination !== undefined && object.destination !== null)
+      ? Endpoint.fromPartial(object.destination)
+      : undefined;
+    message.protocol = object.protocol ?? "";
+    message.port = object.port ?? "";
+    message.policies = object.policies ?? "";
+    message.offline = object.offline ?? false;
+    message.l7 = object.l7 ?? "";
+    return message;
+  },
+};
+
+function createBaseMatchedRule(): MatchedRule {
+  return { verdict: "", tier: "", origin: undefined, audited: false, won: false };
+}
+
+export const MatchedRule: MessageFns<MatchedRule> = {
+  encode(message: MatchedRule, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.verdict !== "") {
+      writer.uint32(10).string(message.verdict);
+    }
+    if (message.tier !== "") {
+      writer.uint32(18).string(message.tier);
+    }
+    if (message.origin !== undefined) {
+      Origin.encode(message.origin, writer.uint32(26).fork()).join();
+    }
+    if (message.audited !== false) {
+      writer.uint32(32).bool(message.audited);
+    }
+    if (message.won !== false) {
+      writer.uint32(40).bool(message.won);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MatchedRule {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMatchedRule();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.verdict = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.tier = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.origin = Origin.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.audited = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.won = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MatchedRule {
+    return {
+      verdict: isSet(object.verdict) ? globalThis.String(object.verdict) : "",
+      tier: isSet(object.tier) ? globalThis.String(object.tier) : "",
+      origin: isSet(object.origin) ? Origin.fromJSON(object.origin) : undefined,
+      audited: isSet(object.audited) ? globalThis.Boolean(object.audited) : false,
+      won: isSet(object.won) ? globalThis.Boolean(object.won) : false,
+    };
+  },
+
+  toJSON(message: MatchedRule): unknown {
+    const obj: any = {};
+    if (message.verdict !== "") {
+      obj.verdict = message.verdict;
+    }
+    if (message.tier !== "") {
+      obj.tier = message.tier;
+    }
+    if (message.origin !== undefined) {
+      obj.origin = Origin.toJSON(message.origin);
+    }
+    if (message.audited !== false) {
+      obj.audited = message.audited;
+    }
+    if (message.won !== false) {
+      obj.won = message.won;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<MatchedRule>, I>>(base?: I): MatchedRule {
+    return MatchedRule.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MatchedRule>, I>>(object: I): MatchedRule {
+    const message = createBaseMatchedRule();
+    message.verdict = object.verdict ?? "";
+    message.tier = object.tier ?? "";
+    message.origin = (object.origin !== undefined && object.origin !== null)
+      ? Origin.fromPartial(object.origin)
+      : undefined;
+    message.audited = object.audited ?? false;
+    message.won = object.won ?? false;
+    return message;
+  },
+};
+
+function createBaseNearestMiss(): NearestMiss {
+  return { origin: undefined, text: "" };
+}
+
+export const NearestMiss: MessageFns<NearestMiss> = {
+  encode(message: NearestMiss, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.origin !== undefined) {
+      Origin.encode(message.origin, writer.uint32(10).fork()).join();
+    }
+    if (message.text !== "") {
+      writer.uint32(18).string(message.text);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NearestMiss {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNearestMiss();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.origin = Origin.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NearestMiss {
+    return {
+      origin: isSet(object.origin) ? Origin.fromJSON(object.origin) : undefined,
+      text: isSet(object.text) ? globalThis.String(object.text) : "",
+    };
+  },
+
+  toJSON(message: NearestMiss): unknown {
+    const obj: any = {};
+    if (message.origin !== undefined) {
+      obj.origin = Origin.toJSON(message.origin);
+    }
+    if (message.text !== "") {
+      obj.text = message.text;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<NearestMiss>, I>>(base?: I): NearestMiss {
+    return NearestMiss.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<NearestMiss>, I>>(object: I): NearestMiss {
+    const message = createBaseNearestMiss();
+    message.origin = (object.origin !== undefined && object.origin !== null)
+      ? Origin.fromPartial(object.origin)
+      : undefined;
+    message.text = object.text ?? "";
+    return message;
+  },
+};
+
+function createBaseDirectionAnswer(): DirectionAnswer {
+  return { direction: "", verdict: "", origin: undefined, matched: [], isolatedBy: [], nearestMiss: undefined };
+}
+
+export const DirectionAnswer: MessageFns<DirectionAnswer> = {
+  encode(message: DirectionAnswer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.direction !== "") {
+      writer.uint32(10).string(message.direction);
+    }
+    if (message.verdict !== "") {
+      writer.uint32(18).string(message.verdict);
+    }
+    if (message.origin !== undefined) {
+      Origin.encode(message.origin, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.matched) {
+      MatchedRule.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.isolatedBy) {
+      Origin.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.nearestMiss !== undefined) {
+      NearestMiss.encode(message.nearestMiss, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DirectionAnswer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDirectionAnswer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.direction = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.verdict = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.origin = Origin.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.matched.push(MatchedRule.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.isolatedBy.push(Origin.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.nearestMiss = NearestMiss.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DirectionAnswer {
+    return {
+      direction: isSet(object.direction) ? globalThis.String(object.direction) : "",
+      verdict: isSet(object.verdict) ? globalThis.String(object.verdict) : "",
+      origin: isSet(object.origin) ? Origin.fromJSON(object.origin) : undefined,
+      matched: globalThis.Array.isArray(object?.matched) ? object.matched.map((e: any) => MatchedRule.fromJSON(e)) : [],
+      isolatedBy: globalThis.Array.isArray(object?.isolated_by)
+        ? object.isolated_by.map((e: any) => Origin.fromJSON(e))
+        : [],
+      nearestMiss: isSet(object.nearest_miss) ? NearestMiss.fromJSON(object.nearest_miss) : undefined,
+    };
+  },
+
+  toJSON(message: DirectionAnswer): unknown {
+    const obj: any = {};
+    if (message.direction !== "") {
+      obj.direction = message.direction;
+    }
+    if (message.verdict !== "") {
+      obj.verdict = message.verdict;
+    }
+    if (message.origin !== undefined) {
+      obj.origin = Origin.toJSON(message.origin);
+    }
+    if (message.matched?.length) {
+      obj.matched = message.matched.map((e) => MatchedRule.toJSON(e));
+    }
+    if (message.isolatedBy?.length) {
+      obj.isolated_by = message.isolatedBy.map((e) => Origin.toJSON(e));
+    }
+    if (message.nearestMiss !== undefined) {
+      obj.nearest_miss = NearestMiss.toJSON(message.nearestMiss);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DirectionAnswer>, I>>(base?: I): DirectionAnswer {
+    return DirectionAnswer.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DirectionAnswer>, I>>(object: I): DirectionAnswer {
+    const message = createBaseDirectionAnswer();
+    message.direction = object.direction ?? "";
+    message.verdict = object.verdict ?? "";
+    message.origin = (object.origin !== undefined && object.origin !== null)
+      ? Origin.fromPartial(object.origin)
+      : undefined;
+    message.matched = object.matched?.map((e) => MatchedRule.fromPartial(e)) || [];
+    message.isolatedBy = object.isolatedBy?.map((e) => Origin.fromPartial(e)) || [];
+    message.nearestMiss = (object.nearestMiss !== undefined && object.nearestMiss !== null)
+      ? NearestMiss.fromPartial(object.nearestMiss)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseExplainResponse(): ExplainResponse {
+  return { verdict: "", port: 0, directions: [], notes: [] };
+}
+
+export const ExplainResponse: MessageFns<ExplainResponse> = {
+  encode(message: ExplainResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.verdict !== "") {
+      writer.uint32(10).string(message.verdict);
+    }
+    if (message.port !== 0) {
+      writer.uint32(16).uint32(message.port);
+    }
+    for (const v of message.directions) {
+      DirectionAnswer.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.notes) {
+      writer.uint32(34).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExplainResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExplainResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.verdict = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.port = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.directions.push(DirectionAnswer.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.notes.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExplainResponse {
+    return {
+      verdict: isSet(object.verdict) ? globalThis.String(object.verdict) : "",
+      port: isSet(object.port) ? globalThis.Number(object.port) : 0,
+      directions: globalThis.Array.isArray(object?.directions)
+        ? object.directions.map((e: any) => DirectionAnswer.fromJSON(e))
+        : [],
+      notes: globalThis.Array.isArray(object?.notes) ? object.notes.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: ExplainResponse): unknown {
+    const obj: any = {};
+    if (message.verdict !== "") {
+      obj.verdict = message.verdict;
+    }
+    if (message.port !== 0) {
+      obj.port = Math.round(message.port);
+    }
+    if (message.directions?.length) {
+      obj.directions = message.directions.map((e) => DirectionAnswer.toJSON(e));
+    }
+    if (message.notes?.length) {
+      obj.notes = message.notes;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExplainResponse>, I>>(base?: I): ExplainResponse {
+    return ExplainResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExplainResponse>, I>>(object: I): ExplainResponse {
+    const message = createBaseExplainResponse();
+    message.verdict = object.verdict ?? "";
+    message.port = object.port ?? 0;
+    message.directions = object.directions?.map((e) => DirectionAnswer.fromPartial(e)) || [];
+    message.notes = object.notes?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseSyncRequest(): SyncRequest {
+  return { node: "", epoch: 0n, revision: 0n, ruleSets: [] };
+}
+
+export const SyncRequest: MessageFns<SyncRequest> = {
+  encode(message: SyncRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== "") {
+      writer.uint32(10).string(message.node);
+    }
+    if (message.epoch !== 0n) {
+      if (BigInt.asUintN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.epoch);
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.revision);
+    }
+    for (const v of message.ruleSets) {
+      writer.uint32(34).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SyncRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSyncRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.epoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.ruleSets.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SyncRequest {
+    return {
+      node: isSet(object.node) ? globalThis.String(object.node) : "",
+      epoch: isSet(object.epoch) ? BigInt(object.epoch) : 0n,
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      ruleSets: globalThis.Array.isArray(object?.rule_sets)
+        ? object.rule_sets.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: SyncRequest): unknown {
+    const obj: any = {};
+    if (message.node !== "") {
+      obj.node = message.node;
+    }
+    if (message.epoch !== 0n) {
+      obj.epoch = message.epoch.toString();
+    }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
+    if (message.ruleSets?.length) {
+      obj.rule_sets = message.ruleSets;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SyncRequest>, I>>(base?: I): SyncRequest {
+    return SyncRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SyncRequest>, I>>(object: I): SyncRequest {
+    const message = createBaseSyncRequest();
+    message.node = object.node ?? "";
+    message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.ruleSets = object.ruleSets?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseRuleSetDocument(): RuleSetDocument {
+  return { id: "", document: "" };
+}
+
+export const RuleSetDocument: MessageFns<RuleSetDocument> = {
+  encode(message: RuleSetDocument, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.document !== "") {
+      writer.uint32(18).string(message.document);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RuleSetDocument {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRuleSetDocument();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.document = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RuleSetDocument {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      document: isSet(object.document) ? globalThis.String(object.document) : "",
+    };
+  },
+
+  toJSON(message: RuleSetDocument): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.document !== "") {
+      obj.document = message.document;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RuleSetDocument>, I>>(base?: I): RuleSetDocument {
+    return RuleSetDocument.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RuleSetDocument>, I>>(object: I): RuleSetDocument {
+    const message = createBaseRuleSetDocument();
+    message.id = object.id ?? "";
+    message.document = object.document ?? "";
+    return message;
+  },
+};
+
+function createBaseSubject(): Subject {
+  return { identity: 0, ruleSet: "", pods: {} };
+}
+
+export const Subject: MessageFns<Subject> = {
+  encode(message: Subject, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.identity !== 0) {
+      writer.uint32(8).uint32(message.identity);
+    }
+    if (message.ruleSet !== "") {
+      writer.uint32(18).string(message.ruleSet);
+    }
+    globalThis.Object.entries(message.pods).forEach(([key, value]: [string, string]) => {
+      Subject_PodsEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Subject {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubject();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.identity = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ruleSet = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            const entry3 = Subject_PodsEntry.decode(reader, reader.uint32());
+            if (entry3.value !== undefined) {
+              message.pods[entry3.key] = entry3.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Subject {
+    return {
+      identity: isSet(object.identity) ? globalThis.Number(object.identity) : 0,
+      ruleSet: isSet(object.rule_set) ? globalThis.String(object.rule_set) : "",
+      pods: isObject(object.pods)
+        ? (globalThis.Object.entries(object.pods) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+    };
+  },
+
+  toJSON(message: Subject): unknown {
+    const obj: any = {};
+    if (message.identity !== 0) {
+      obj.identity = Math.round(message.identity);
+    }
+    if (message.ruleSet !== "") {
+      obj.rule_set = message.ruleSet;
+    }
+    if (message.pods) {
+      const entries = globalThis.Object.entries(message.pods) as [string, string][];
+      if (entries.length > 0) {
+        obj.pods = {};
+        entries.forEach(([k, v]) => {
+          obj.pods[k] = v;
+        });
+      }
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Subject>, I>>(base?: I): Subject {
+    return Subject.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Subject>, I>>(object: I): Subject {
+    const message = createBaseSubject();
+    message.identity = object.identity ?? 0;
+    message.ruleSet = object.ruleSet ?? "";
+    message.pods = (globalThis.Object.entries(object.pods ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseSubject_PodsEntry(): Subject_PodsEntry {
+  return { key: "", value: "" };
+}
+
+export const Subject_PodsEntry: MessageFns<Subject_PodsEntry> = {
+  encode(message: Subject_PodsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Subject_PodsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubject_PodsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Subject_PodsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: Subject_PodsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Subject_PodsEntry>, I>>(base?: I): Subject_PodsEntry {
+    return Subject_PodsEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Subject_PodsEntry>, I>>(object: I): Subject_PodsEntry {
+    const message = createBaseSubject_PodsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseCidrIdentity(): CidrIdentity {
+  return { prefix: "", identity: 0 };
+}
+
+export const CidrIdentity: MessageFns<CidrIdentity> = {
+  encode(message: CidrIdentity, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.prefix !== "") {
+      writer.uint32(10).string(message.prefix);
+    }
+    if (message.identity !== 0) {
+      writer.uint32(16).uint32(message.identity);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CidrIdentity {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCidrIdentity();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.prefix = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.identity = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CidrIdentity {
+    return {
+      prefix: isSet(object.prefix) ? globalThis.String(object.prefix) : "",
+      identity: isSet(object.identity) ? globalThis.Number(object.identity) : 0,
+    };
+  },
+
+  toJSON(message: CidrIdentity): unknown {
+    const obj: any = {};
+    if (message.prefix !== "") {
+      obj.prefix = message.prefix;
+    }
+    if (message.identity !== 0) {
+      obj.identity = Math.round(message.identity);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CidrIdentity>, I>>(base?: I): CidrIdentity {
+    return CidrIdentity.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CidrIdentity>, I>>(object: I): CidrIdentity {
+    const message = createBaseCidrIdentity();
+    message.prefix = object.prefix ?? "";
+    message.identity = object.identity ?? 0;
+    return message;
+  },
+};
+
+function createBaseSyncResponse(): SyncResponse {
+  return {
+    epoch: 0n,
+    revision: 0n,
+    snapshot: false,
+    last: false,
+    ruleSets: [],
+    subjects: [],
+    removedSubjects: [],
+    cidrs: [],
+    removedCidrs: [],
+  };
+}
+
+export const SyncResponse: MessageFns<SyncResponse> = {
+  encode(message: SyncResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.epoch !== 0n) {
+      if (BigInt.asUintN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.epoch);
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.revision);
+    }
+    if (message.snapshot !== false) {
+      writer.uint32(24).bool(message.snapshot);
+    }
+    if (message.last !== false) {
+      writer.uint32(32).bool(message.last);
+    }
+    for (const v of message.ruleSets) {
+      RuleSetDocument.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.subjects) {
+      Subject.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.removedSubjects.length !== 0) {
+      writer.uint32(58).fork();
+      for (const v of message.removedSubjects) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    for (const v of message.cidrs) {
+      CidrIdentity.encode(v!, writer.uint32(66).fork()).join();
+    }
+    for (const v of message.removedCidrs) {
+      writer.uint32(74).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SyncResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSyncResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.epoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.snapshot = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.last = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.ruleSets.push(RuleSetDocument.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.subjects.push(Subject.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag === 56) {
+              message.removedSubjects.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 58) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.removedSubjects.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.cidrs.push(CidrIdentity.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.removedCidrs.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SyncResponse {
+    return {
+      epoch: isSet(object.epoch) ? BigInt(object.epoch) : 0n,
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      snapshot: isSet(object.snapshot) ? globalThis.Boolean(object.snapshot) : false,
+      last: isSet(object.last) ? globalThis.Boolean(object.last) : false,
+      ruleSets: globalThis.Array.isArray(object?.rule_sets)
+        ? object.rule_sets.map((e: any) => RuleSetDocument.fromJSON(e))
+        : [],
+      subjects: globalThis.Array.isArray(object?.subjects) ? object.subjects.map((e: any) => Subject.fromJSON(e)) : [],
+      removedSubjects: globalThis.Array.isArray(object?.removed_subjects)
+        ? object.removed_subjects.map((e: any) => globalThis.Number(e))
+        : [],
+      cidrs: globalThis.Array.isArray(object?.cidrs) ? object.cidrs.map((e: any) => CidrIdentity.fromJSON(e)) : [],
+      removedCidrs: globalThis.Array.isArray(object?.removed_cidrs)
+        ? object.removed_cidrs.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: SyncResponse): unknown {
+    const obj: any = {};
+    if (message.epoch !== 0n) {
+      obj.epoch = message.epoch.toString();
+    }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
+    if (message.snapshot !== false) {
+      obj.snapshot = message.snapshot;
+    }
+    if (message.last !== false) {
+      obj.last = message.last;
+    }
+    if (message.ruleSets?.length) {
+      obj.rule_sets = message.ruleSets.map((e) => RuleSetDocument.toJSON(e));
+    }
+    if (message.subjects?.length) {
+      obj.subjects = message.subjects.map((e) => Subject.toJSON(e));
+    }
+    if (message.removedSubjects?.length) {
+      obj.removed_subjects = message.removedSubjects.map((e) => Math.round(e));
+    }
+    if (message.cidrs?.length) {
+      obj.cidrs = message.cidrs.map((e) => CidrIdentity.toJSON(e));
+    }
+    if (message.removedCidrs?.length) {
+      obj.removed_cidrs = message.removedCidrs;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SyncResponse>, I>>(base?: I): SyncResponse {
+    return SyncResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SyncResponse>, I>>(object: I): SyncResponse {
+    const message = createBaseSyncResponse();
+    message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.snapshot = object.snapshot ?? false;
+    message.last = object.last ?? false;
+    message.ruleSets = object.ruleSets?.map((e) => RuleSetDocument.fromPartial(e)) || [];
+    message.subjects = object.subjects?.map((e) => Subject.fromPartial(e)) || [];
+    message.removedSubjects = object.removedSubjects?.map((e) => e) || [];
+    message.cidrs = object.cidrs?.map((e) => CidrIdentity.fromPartial(e)) || [];
+    message.removedCidrs = object.removedCidrs?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseNodeReport(): NodeReport {
+  return { node: "", epoch: 0n, revision: 0n, error: "", entries: {}, mapPressure: 0 };
+}
+
+export const NodeReport: MessageFns<NodeReport> = {
+  encode(message: NodeReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== "") {
+      writer.uint32(10).string(message.node);
+    }
+    if (message.epoch !== 0n) {
+      if (BigInt.asUintN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.epoch);
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.revision);
+    }
+    if (message.error !== "") {
+      writer.uint32(34).string(message.error);
+    }
+    globalThis.Object.entries(message.entries).forEach(([key, value]: [string, number]) => {
+      NodeReport_EntriesEntry.encode({ key: key as any, value }, writer.uint32(42).fork()).join();
+    });
+    if (message.mapPressure !== 0) {
+      writer.uint32(49).double(message.mapPressure);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NodeReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNodeReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.epoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.error = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            const entry5 = NodeReport_EntriesEntry.decode(reader, reader.uint32());
+            if (entry5.value !== undefined) {
+              message.entries[entry5.key] = entry5.value;
+            }
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.mapPressure = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NodeReport {
+    return {
+      node: isSet(object.node) ? globalThis.String(object.node) : "",
+      epoch: isSet(object.epoch) ? BigInt(object.epoch) : 0n,
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      error: isSet(object.error) ? globalThis.String(object.error) : "",
+      entries: isObject(object.entries)
+        ? (globalThis.Object.entries(object.entries) as [string, any][]).reduce(
+          (acc: { [key: string]: number }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.Number(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      mapPressure: isSet(object.map_pressure) ? globalThis.Number(object.map_pressure) : 0,
+    };
+  },
+
+  toJSON(message: NodeReport): unknown {
+    const obj: any = {};
+    if (message.node !== "") {
+      obj.node = message.node;
+    }
+    if (message.epoch !== 0n) {
+      obj.epoch = message.epoch.toString();
+    }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
+    if (message.error !== "") {
+      obj.error = message.error;
+    }
+    if (message.entries) {
+      const entries = globalThis.Object.entries(message.entries) as [string, number][];
+      if (entries.length > 0) {
+        obj.entries = {};
+        entries.forEach(([k, v]) => {
+          obj.entries[k] = Math.round(v);
+        });
+      }
+    }
+    if (message.mapPressure !== 0) {
+      obj.map_pressure = floatToJson(message.mapPressure);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<NodeReport>, I>>(base?: I): NodeReport {
+    return NodeReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<NodeReport>, I>>(object: I): NodeReport {
+    const message = createBaseNodeReport();
+    message.node = object.node ?? "";
+    message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.error = object.error ?? "";
+    message.entries = (globalThis.Object.entries(object.entries ?? {}) as [string, number][]).reduce(
+      (acc: { [key: string]: number }, [key, value]: [string, number]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.Number(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.mapPressure = object.mapPressure ?? 0;
+    return message;
+  },
+};
+
+function createBaseNodeReport_EntriesEntry(): NodeReport_EntriesEntry {
+  return { key: "", value: 0 };
+}
+
+export const NodeReport_EntriesEntry: MessageFns<NodeReport_EntriesEntry> = {
+  encode(message: NodeReport_EntriesEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== 0) {
+      writer.uint32(16).uint32(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NodeReport_EntriesEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNodeReport_EntriesEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.value = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NodeReport_EntriesEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.Number(object.value) : 0,
+    };
+  },
+
+  toJSON(message: NodeReport_EntriesEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== 0) {
+      obj.value = Math.round(message.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<NodeReport_EntriesEntry>, I>>(base?: I): NodeReport_EntriesEntry {
+    return NodeReport_EntriesEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<NodeReport_EntriesEntry>, I>>(object: I): NodeReport_EntriesEntry {
+    const message = createBaseNodeReport_EntriesEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? 0;
+    return message;
+  },
+};
+
+function createBaseReportResponse(): ReportResponse {
+  return {};
+}
+
+export const ReportResponse: MessageFns<ReportResponse> = {
+  encode(_: ReportResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReportResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReportResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): ReportResponse {
+    return {};
+  },
+
+  toJSON(_: ReportResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReportResponse>, I>>(base?: I): ReportResponse {
+    return ReportResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReportResponse>, I>>(_: I): ReportResponse {
+    const message = createBaseReportResponse();
+    return message;
+  },
+};
+
+function createBaseStatusRequest(): StatusRequest {
+  return {};
+}
+
+export const StatusRequest: MessageFns<StatusRequest> = {
+  encode(_: StatusRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StatusRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStatusRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): StatusRequest {
+    return {};
+  },
+
+  toJSON(_: StatusRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StatusRequest>, I>>(base?: I): StatusRequest {
+    return StatusRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StatusRequest>, I>>(_: I): StatusRequest {
+    const message = createBaseStatusRequest();
+    return message;
+  },
+};
+
+function createBaseStatusResponse(): StatusResponse {
+  return { leading: false, connected: false, ready: false, epoch: 0n, revision: 0n, nodes: [], reports: [] };
+}
+
+export const StatusResponse: MessageFns<StatusResponse> = {
+  encode(message: StatusResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.leading !== false) {
+      writer.uint32(8).bool(message.leading);
+    }
+    if (message.connected !== false) {
+      writer.uint32(16).bool(message.connected);
+    }
+    if (message.ready !== false) {
+      writer.uint32(24).bool(message.ready);
+    }
+    if (message.epoch !== 0n) {
+      if (BigInt.asUintN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.epoch);
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.revision);
+    }
+    for (const v of message.nodes) {
+      writer.uint32(50).string(v!);
+    }
+    for (const v of message.reports) {
+      NodeReport.encode(v!, writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StatusResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStatusResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.leading = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.connected = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.ready = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.epoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.nodes.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.reports.push(NodeReport.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StatusResponse {
+    return {
+      leading: isSet(object.leading) ? globalThis.Boolean(object.leading) : false,
+      connected: isSet(object.connected) ? globalThis.Boolean(object.connected) : false,
+      ready: isSet(object.ready) ? globalThis.Boolean(object.ready) : false,
+      epoch: isSet(object.epoch) ? BigInt(object.epoch) : 0n,
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      nodes: globalThis.Array.isArray(object?.nodes) ? object.nodes.map((e: any) => globalThis.String(e)) : [],
+      reports: globalThis.Array.isArray(object?.reports) ? object.reports.map((e: any) => NodeReport.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: StatusResponse): unknown {
+    const obj: any = {};
+    if (message.leading !== false) {
+      obj.leading = message.leading;
+    }
+    if (message.connected !== false) {
+      obj.connected = message.connected;
+    }
+    if (message.ready !== false) {
+      obj.ready = message.ready;
+    }
+    if (message.epoch !== 0n) {
+      obj.epoch = message.epoch.toString();
+    }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
+    if (message.nodes?.length) {
+      obj.nodes = message.nodes;
+    }
+    if (message.reports?.length) {
+      obj.reports = message.reports.map((e) => NodeReport.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StatusResponse>, I>>(base?: I): StatusResponse {
+    return StatusResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StatusResponse>, I>>(object: I): StatusResponse {
+    const message = createBaseStatusResponse();
+    message.leading = object.leading ?? false;
+    message.connected = object.connected ?? false;
+    message.ready = object.ready ?? false;
+    message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.nodes = object.nodes?.map((e) => e) || [];
+    message.reports = object.reports?.map((e) => NodeReport.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+/** Questions to the policy-compiler, and another way than NATS to its rule sets (port 4246). */
 export type PolicyCompilerDefinition = typeof PolicyCompilerDefinition;
 export const PolicyCompilerDefinition = {
   name: "PolicyCompiler",
   fullName: "cilium_ts.compiler.v1.PolicyCompiler",
   methods: {
-    /** Request: a policy object. Answer: {valid, problems: [{path, message}], unenforced: [{path, message}]}. */
+    /** Problems of policy objects that need not be in the cluster. */
     validate: {
       name: "Validate",
-      requestType: Json as typeof Json,
+      requestType: ValidateRequest as typeof ValidateRequest,
       requestStream: false,
-      responseType: Json as typeof Json,
+      responseType: ValidateResponse as typeof ValidateResponse,
       responseStream: false,
       options: {},
     },
-    /**
-     * Request: {identity, pod?, remoteIdentity, direction, protocol, port}.
-     * Answer: {verdict, origin?, isolatedBy, nearestMiss?}.
-     */
+    /** Why a flow passes or not. */
     explain: {
       name: "Explain",
-      requestType: Json as typeof Json,
+      requestType: ExplainRequest as typeof ExplainRequest,
       requestStream: false,
-      responseType: Json as typeof Json,
+      responseType: ExplainResponse as typeof ExplainResponse,
       responseStream: false,
       options: {},
     },
-    /** Answer: {leading, connected, ready, epoch, revision, nodes, reports}. */
+    /** What the node does not have, then every change. The leader answers; it refuses a node that has seen a newer epoch. */
+    sync: {
+      name: "Sync",
+      requestType: SyncRequest as typeof SyncRequest,
+      requestStream: false,
+      responseType: SyncResponse as typeof SyncResponse,
+      responseStream: true,
+      options: {},
+    },
+    /** A node's word on what is in its kernel; counts as an acknowledgement. */
+    report: {
+      name: "Report",
+      requestType: NodeReport as typeof NodeReport,
+      requestStream: false,
+      responseType: ReportResponse as typeof ReportResponse,
+      responseStream: false,
+      options: {},
+    },
     status: {
       name: "Status",
-      requestType: Json as typeof Json,
+      requestType: StatusRequest as typeof StatusRequest,
       requestStream: false,
-      responseType: Json as typeof Json,
+      responseType: StatusResponse as typeof StatusResponse,
       responseStream: false,
       options: {},
     },
   },
 } as const;
+
+function floatToJson(value: number | null | undefined): number | string | null | undefined {
+  return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;
+}
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
 
@@ -129,6 +2873,10 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
+
+function isObject(value: any): boolean {
+  return typeof value === "object" && value !== null;
+}
 
 function isSet(value: any): boolean {
   return value !== null && value !== undefined;
