@@ -18,6 +18,7 @@ import {
   type PolicyObject,
 } from '@cilium-ts/policy';
 import { Inputs } from './inputs.ts';
+import { PublishedState } from './published-state.ts';
 import { Publisher } from './publisher.ts';
 import { StatusWriter, type Progress } from './status-writer.ts';
 
@@ -41,6 +42,7 @@ const BATCH_MS = 5;
 export class Compiler {
   readonly engine: PolicyEngine;
   readonly feed: PolicyFeed;
+  readonly published = new PublishedState();
   readonly #options: CompilerOptions;
   readonly #inputs: Inputs;
   readonly #endpoints: NatsEndpoints;
@@ -54,6 +56,7 @@ export class Compiler {
   readonly #previous = new Map<string, PolicyObject>();
   #memory: Bucket | undefined;
   #bucket: Bucket | undefined;
+  #acks: Bucket | undefined;
   #attached = false;
   #synced = false;
   #memoryRead = false;
@@ -131,15 +134,25 @@ export class Compiler {
 
   setLeading(leading: boolean): void {
     this.#leading = leading;
+    if (!leading) this.published.set(undefined);
     // Another compiler may have written in between: look at the bucket anew before the first word.
     this.#attached = false;
     this.#changed();
   }
 
+  /** A node's acknowledgement that did not come over NATS; kept there, so that other compilers know it too. */
+  report(report: NodeReport): void {
+    this.#reports.set(report.node, report);
+    this.#status.changed();
+    this.#acks
+      ?.put(report.node, JSON.stringify(report))
+      .catch((error: unknown) => this.#log(error, 'report not kept'));
+  }
+
   async #attach(session: Parameters<typeof Bucket.open>[0]): Promise<void> {
     this.#bucket = await Bucket.open(session, POLICY_BUCKET);
-    const acks = await Bucket.open(session, ACK_BUCKET);
-    await acks.watch({
+    this.#acks = await Bucket.open(session, ACK_BUCKET);
+    await this.#acks.watch({
       onSnapshot: (entries) => {
         this.#reports.clear();
         for (const entry of entries) this.#reported(entry);
@@ -154,6 +167,7 @@ export class Compiler {
 
   #detach(): void {
     this.#bucket = undefined;
+    this.#acks = undefined;
     this.#memory = undefined;
     this.#attached = false;
     this.#publisher.detach();
@@ -265,7 +279,11 @@ export class Compiler {
       .map(([key]) => key);
     this.engine.compile();
     if (!this.#leading || !this.#attached) return;
-    await this.#publisher.publish(this.engine.state());
+    const state = this.engine.state();
+    const isNew = await this.#publisher.publish(state);
+    // The lead may have been lost during the write.
+    if (this.#leading && (isNew || !this.published.now))
+      this.published.set({ at: this.#publisher.at, state });
     // A change during the write marks its object anew, so only those from before count.
     for (const key of unpublished)
       if (this.#revisions.has(key)) this.#revisions.set(key, this.#publisher.at.revision);

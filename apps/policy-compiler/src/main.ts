@@ -24,7 +24,8 @@ async function main(): Promise<void> {
   registerMetrics(metrics, compiler);
   const health = (): string | undefined => (compiler.ready ? undefined : 'inputs not listed yet');
   if (config.healthAddress) life.add(await serveHealth(config.healthAddress, health, metrics));
-  life.add(await new PolicyService(compiler).start(config.grpcAddress));
+  const service = life.add(new PolicyService(compiler, log));
+  await service.start(config.grpcAddress);
   life.add(
     new LeaderElector({
       client,

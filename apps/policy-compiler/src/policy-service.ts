@@ -1,138 +1,85 @@
 // SPDX-License-Identifier: Apache-2.0
-// The compiler's questions and answers over gRPC. Messages are described in libs/proto/proto/compiler/policy.proto.
+// The compiler's gRPC service. Messages: libs/proto/proto/compiler/policy.proto.
+import type { Logger } from '@cilium-ts/base';
+import { AppError } from '@cilium-ts/base';
+import { compareRevisions, type NodeReport, type PolicyRevision } from '@cilium-ts/policy';
+import { answerExplain } from '@cilium-ts/policy/text';
 import {
-  Server,
-  ServerCredentials,
-  status,
-  type handleUnaryCall,
-  type ServiceDefinition,
-} from '@grpc/grpc-js';
-import { AppError, errorMessage } from '@cilium-ts/base';
-import { protocolNumber } from '@cilium-ts/net';
-import {
-  explain,
-  parseCiliumPolicy,
-  parseKubernetesPolicy,
-  type Direction,
-  type PolicyObject,
-} from '@cilium-ts/policy';
+  ExplainResponse,
+  PolicyCompilerDefinition,
+  type CompilerNodeReport,
+  type CompilerStatus,
+} from '@cilium-ts/proto';
+import { RpcServer, addHealth, addReflection, type Handlers } from '@cilium-ts/rpc';
 import type { Compiler } from './compiler.ts';
-import { decodeText, encodeText } from './text-message.ts';
-
-type Handler = (request: unknown) => unknown;
-
-const PATH = '/cilium_ts.compiler.v1.PolicyCompiler/';
-
-function method(name: string): ServiceDefinition[string] {
-  return {
-    path: PATH + name,
-    requestStream: false,
-    responseStream: false,
-    requestSerialize: encodeText,
-    requestDeserialize: decodeText,
-    responseSerialize: encodeText,
-    responseDeserialize: decodeText,
-  };
-}
-
-export const POLICY_COMPILER_SERVICE: ServiceDefinition = {
-  Validate: method('Validate'),
-  Explain: method('Explain'),
-  Status: method('Status'),
-};
-
-interface ExplainRequest {
-  readonly identity?: number;
-  readonly pod?: string;
-  readonly remoteIdentity?: number;
-  readonly direction?: string;
-  readonly protocol?: string;
-  readonly port?: number;
-}
+import { syncNode } from './policy-service-sync.ts';
+import { validateText } from './policy-service-validate.ts';
 
 export class PolicyService {
-  readonly #server = new Server();
+  readonly #server: RpcServer;
   readonly #compiler: Compiler;
 
-  constructor(compiler: Compiler) {
+  constructor(compiler: Compiler, logger: Logger) {
     this.#compiler = compiler;
-    this.#server.addService(POLICY_COMPILER_SERVICE, {
-      Validate: unary((request) => this.validate(request as PolicyObject)),
-      Explain: unary((request) => this.explain(request as ExplainRequest)),
-      Status: unary(() => this.status()),
-    });
+    this.#server = new RpcServer({ logger });
+    this.#server.addService(PolicyCompilerDefinition, this.#handlers());
+    addHealth(this.#server, [PolicyCompilerDefinition.fullName], () => compiler.ready);
+    addReflection(this.#server);
   }
 
-  /** Rejects where the address is taken. */
-  start(address: string): Promise<this> {
-    return new Promise((resolve, reject) => {
-      this.#server.bindAsync(address, ServerCredentials.createInsecure(), (error) =>
-        error ? reject(error) : resolve(this),
-      );
-    });
+  /** Resolves to the port; rejects where the address is taken. */
+  start(address: string): Promise<number> {
+    return this.#server.listen(address);
   }
 
-  stop(): void {
-    this.#server.forceShutdown();
+  stop(): Promise<void> {
+    return this.#server.stop();
   }
 
-  /** Problems and unenforced parts of one object that need not be in the cluster. */
-  validate(object: PolicyObject): object {
-    const options = { cluster: 'default' };
-    const known = ['CiliumNetworkPolicy', 'CiliumClusterwideNetworkPolicy', 'NetworkPolicy'];
-    if (!known.includes(object.kind ?? '')) {
-      throw new AppError(
-        'bad-request',
-        `kind ${JSON.stringify(object.kind)} is not one of ${known.join(', ')}`,
-      );
-    }
-    const parsed =
-      object.kind === 'NetworkPolicy'
-        ? parseKubernetesPolicy(object, options)
-        : parseCiliumPolicy(object, options);
-    return parsed.ok
-      ? { valid: true, problems: [], unenforced: parsed.value.unenforced }
-      : { valid: false, problems: parsed.error, unenforced: [] };
+  #handlers(): Handlers<typeof PolicyCompilerDefinition> {
+    const compiler = this.#compiler;
+    return {
+      validate: ({ text }) => validateText(text, compiler.engine.options),
+      // Fields of the same names; the message's type only lacks readonly.
+      explain: (request) => ExplainResponse.fromPartial(answerExplain(compiler.engine, request) as never),
+      sync: (request, out) => syncNode(compiler.published, request, out),
+      report: (report) => {
+        compiler.report(readReport(report, compiler.revision));
+        return {};
+      },
+      status: () => this.#status(),
+    };
   }
 
-  explain(request: ExplainRequest): object {
-    const { identity, remoteIdentity, port, pod } = request;
-    const direction = request.direction as Direction;
-    const protocol = protocolNumber(request.protocol ?? 'TCP');
-    if (
-      identity === undefined ||
-      remoteIdentity === undefined ||
-      port === undefined ||
-      protocol === undefined
-    ) {
-      throw new AppError('bad-request', 'identity, remoteIdentity, protocol and port are needed');
-    }
-    if (direction !== 'ingress' && direction !== 'egress') {
-      throw new AppError(
-        'bad-request',
-        `direction ${JSON.stringify(direction)} is not one of ingress, egress`,
-      );
-    }
-    const flow = { direction, identity: remoteIdentity, protocol, port };
-    const answer = explain(this.#compiler.engine, identity, flow, pod);
-    if (!answer) throw new AppError('bad-request', `identity ${identity} has no rule set`);
-    return answer;
-  }
-
-  status(): object {
+  #status(): CompilerStatus {
     const { leading, connected, ready, revision, reports, nodes } = this.#compiler;
-    return { leading, connected, ready, ...revision, nodes: [...nodes], reports: [...reports.values()] };
+    return {
+      leading,
+      connected,
+      ready,
+      epoch: BigInt(revision.epoch),
+      revision: BigInt(revision.revision),
+      nodes: [...nodes],
+      reports: [...reports.values()].map(writeReport),
+    };
   }
 }
 
-function unary(handler: Handler): handleUnaryCall<string, string> {
-  return (call, callback) => {
-    try {
-      callback(null, JSON.stringify(handler(JSON.parse(call.request || '{}'))));
-    } catch (error) {
-      const code =
-        error instanceof AppError || error instanceof SyntaxError ? status.INVALID_ARGUMENT : status.INTERNAL;
-      callback({ code, details: errorMessage(error) });
-    }
-  };
+/** @throws AppError `bad-request` for what cannot be an acknowledgement of this compiler's work */
+function readReport(report: CompilerNodeReport, at: PolicyRevision): NodeReport {
+  const { node, error, entries, mapPressure } = report;
+  if (!/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(node))
+    throw new AppError('bad-request', `node ${JSON.stringify(node)} is not the name of a node`);
+  const said = { epoch: Number(report.epoch), revision: Number(report.revision) };
+  if (compareRevisions(said, at) > 0)
+    throw new AppError(
+      'bad-request',
+      `epoch ${said.epoch} revision ${said.revision} is newer than this compiler's epoch ${at.epoch} revision ${at.revision}`,
+    );
+  return { node, ...said, ...(error === '' ? {} : { error }), entries, mapPressure };
+}
+
+function writeReport({ node, epoch, revision, error, entries, mapPressure }: NodeReport): CompilerNodeReport {
+  const at = { epoch: BigInt(epoch), revision: BigInt(revision) };
+  return { node, ...at, error: error ?? '', entries: { ...entries }, mapPressure: mapPressure ?? 0 };
 }

@@ -94,7 +94,7 @@ export function engineExplainSource(engine: PolicyEngine, more: readonly ParsedP
     ruleSetOf(subject) {
       const { identity, pod } = subject;
       const known = engine.subject(identity);
-      if (more.length === 0) return known && engine.ruleSet(ruleSetIdOf(known, pod));
+      if (known && more.length === 0) return engine.ruleSet(ruleSetIdOf(known, pod));
       if (!known && identityScope(identity) !== 'cluster') return undefined;
       const items = rules(subject).flatMap(({ rule, audited }) =>
         rule.items.map((item): OwnedItem => ({ item, audited })),
@@ -120,8 +120,16 @@ function rulesOn(
   const replaced = new Set(more.map(({ id }) => policyKey(id)));
   const indexed = indexLabels(labels);
   const on = identity === IDENTITY_HOST ? 'nodes' : 'endpoints';
-  const present = engine
-    .rulesOf(identity, pod)
+  const isKnown = engine.identities.has(identity) || on === 'nodes';
+  // Of somebody who is not there the labels alone say whom a rule selects.
+  const owned = isKnown
+    ? engine.rulesOf(identity, pod)
+    : [...engine.policies()].flatMap((policy) =>
+        policy.rules
+          .filter((rule) => rule.on === on && matcherOf(rule.subject)(indexed))
+          .map((rule) => ({ policy, rule })),
+      );
+  const present = owned
     .filter(({ policy }) => !replaced.has(policyKey(policy.id)))
     .map(({ policy, rule }) => ({ rule, audited: policy.audited }));
   const added = more.flatMap(({ rules, audited }) =>

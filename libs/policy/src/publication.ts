@@ -37,6 +37,10 @@ export interface NodeReport extends PolicyRevision {
   readonly node: string;
   /** Why a newer revision could not be realised. */
   readonly error?: string;
+  /** Rule set id to the number of its map entries. */
+  readonly entries?: Readonly<Record<string, number>>;
+  /** Share of the fullest policy map that is used, 0 to 1. */
+  readonly mapPressure?: number;
 }
 
 const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];

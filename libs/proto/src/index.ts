@@ -64,6 +64,21 @@ export {
   type ServerReflectionResponse,
 } from './generated/grpc/reflection/v1/reflection.ts';
 export { ServerReflectionDefinition as ServerReflectionAlphaDefinition } from './generated/grpc/reflection/v1alpha/reflection.ts';
-export { PolicyCompilerDefinition, type Json } from './generated/compiler/policy.ts';
+export {
+  ExplainRequest,
+  ExplainResponse,
+  PolicyCompilerDefinition,
+  SyncResponse,
+  type DirectionAnswer,
+  type Endpoint as AskedEndpoint,
+  type NodeReport as CompilerNodeReport,
+  type Origin as PolicyOrigin,
+  type Problem as CompilerProblem,
+  type StatusResponse as CompilerStatus,
+  type SyncRequest,
+  type ValidatedObject,
+  type ValidateResponse,
+} from './generated/compiler/policy.ts';
+export { PolicyDecision } from './generated/flow/explanation.ts';
 export { DESCRIPTOR_SET } from './generated/descriptor-set.ts';
 export type { Timestamp } from './generated/google/protobuf/timestamp.ts';

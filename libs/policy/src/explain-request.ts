@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// A question as it comes over the wire, answered from an engine.
+import { AppError } from '@cilium-ts/base';
+import { cidrLabels, parseLabel, type Label } from '@cilium-ts/identity';
+import { isAddress, protocolNumber } from '@cilium-ts/net';
+import { PolicyEngine } from './engine.ts';
+import {
+  engineExplainSource,
+  explainFlow,
+  type ExplainEndpoint,
+  type FlowExplanation,
+} from './explain-flow.ts';
+import { policyKey, type ParsedPolicy } from './rule.ts';
+import { parsePolicyText } from './policy-text.ts';
+
+/** By identity, by labels, or by an address outside of the cluster. */
+export interface AskedEndpoint {
+  /** 0: none. */
+  readonly identity: number;
+  readonly pod: string;
+  readonly labels: readonly string[];
+  readonly address: string;
+}
+
+export interface AskedFlow {
+  readonly source: AskedEndpoint | undefined;
+  readonly destination: AskedEndpoint | undefined;
+  readonly protocol: string;
+  /** A number or a name. */
+  readonly port: string;
+  /** YAML or JSON of policies that count as well. */
+  readonly policies: string;
+  /** Those policies alone. */
+  readonly offline: boolean;
+  /** `GET /x`; empty for none. */
+  readonly l7: string;
+}
+
+/** Numbers for endpoints that have labels only: the last ones of the cluster's scope. */
+const MADE_UP = { source: 65_534, destination: 65_535 } as const;
+const WORLD = 2;
+
+/** @throws AppError `bad-request` naming what is missing or wrong */
+export function answerExplain(engine: PolicyEngine, asked: AskedFlow): FlowExplanation {
+  const more = policiesOf(asked.policies, engine);
+  const source = endpointOf(engine, 'source', asked.source);
+  const destination = endpointOf(engine, 'destination', asked.destination);
+  const protocol = protocolNumber(asked.protocol === '' ? 'TCP' : asked.protocol);
+  if (protocol === undefined) {
+    const known = 'TCP, UDP, SCTP, ICMP, ICMPv6 or a number';
+    throw new AppError('bad-request', `protocol ${JSON.stringify(asked.protocol)} is not one of ${known}`);
+  }
+  const query = { source, destination, protocol, port: portOf(asked.port) };
+  const asking = asked.offline ? withoutPolicies(engine, [source, destination]) : engine;
+  const answer = explainFlow(engineExplainSource(asking, more), query);
+  return asked.l7 === '' ? answer : { ...answer, notes: [...answer.notes, l7Note(answer, asked.l7)] };
+}
+
+function portOf(text: string): number | string {
+  if (text === '') throw new AppError('bad-request', 'a port is needed: a number, or the name of one');
+  if (!/^\d+$/.test(text)) return text;
+  const port = Number(text);
+  if (port > 65_535) throw new AppError('bad-request', `port ${text} is not between 0 and 65535`);
+  return port;
+}
+
+function endpointOf(
+  engine: PolicyEngine,
+  side: 'source' | 'destination',
+  asked: AskedEndpoint | undefined,
+): ExplainEndpoint {
+  const { identity = 0, pod = '', labels = [], address = '' } = asked ?? {};
+  const named = pod === '' ? {} : { pod };
+  if (labels.length > 0)
+    return { identity: identity || MADE_UP[side], labels: labels.map((text) => parseLabel(text)), ...named };
+  if (address !== '') {
+    if (!isAddress(address)) throw new AppError('bad-request', `${side}: ${address} is not an IP address`);
+    return {
+      identity: identity || WORLD,
+      labels: cidrLabels(`${address}/${address.includes(':') ? 128 : 32}`),
+    };
+  }
+  if (identity === 0)
+    throw new AppError('bad-request', `the ${side} needs an identity, labels or an address`);
+  const known: readonly Label[] | undefined = engine.identities.get(identity);
+  if (!known) throw new AppError('bad-request', `${side}: identity ${identity} is not known`);
+  return { identity, labels: known, ...named };
+}
+
+function policiesOf(text: string, engine: PolicyEngine): ParsedPolicy[] {
+  if (text === '') return [];
+  const { cluster, hostFirewall } = engine.options;
+  const policies = new Map<string, ParsedPolicy>();
+  for (const { result, kind, name, lineOf } of parsePolicyText(text, { cluster, hostFirewall })) {
+    if (!result.ok) {
+      const [{ path, message }] = result.error as [(typeof result.error)[number]];
+      throw new AppError('bad-request', `line ${lineOf(path)}: ${kind} ${name} ${path}: ${message}`);
+    }
+    policies.set(policyKey(result.value.id), result.value);
+  }
+  return [...policies.values()];
+}
+
+/** The same endpoints in a cluster without policies. */
+function withoutPolicies(engine: PolicyEngine, endpoints: readonly ExplainEndpoint[]): PolicyEngine {
+  const empty = new PolicyEngine(engine.options);
+  for (const { identity, labels } of endpoints) empty.upsertIdentity(identity, labels);
+  return empty;
+}
+
+function l7Note({ directions }: FlowExplanation, request: string): string {
+  const conditional = directions.find(({ verdict }) => verdict === 'unenforced');
+  return conditional
+    ? `${request}: L7 rules are not enforced yet, so on ${conditional.direction} everything they govern is dropped`
+    : `${request}: no L7 rule decides here, so every request has this verdict`;
+}
