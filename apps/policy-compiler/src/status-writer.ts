@@ -4,6 +4,7 @@ import type { Condition } from '@cilium-ts/crd';
 import {
   CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
   CILIUM_NETWORK_POLICIES,
+  CLUSTER_NETWORK_POLICIES,
   type KubeClient,
   type KubeObject,
   type ResourceRef,
@@ -93,6 +94,7 @@ export function mergeConditions(
 const RESOURCES: Partial<Record<PolicyKind, ResourceRef<KubeObject>>> = {
   CiliumNetworkPolicy: CILIUM_NETWORK_POLICIES,
   CiliumClusterwideNetworkPolicy: CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
+  ClusterNetworkPolicy: CLUSTER_NETWORK_POLICIES,
 };
 
 export interface StatusSource {

@@ -11,8 +11,11 @@ export interface PrinterColumn {
   readonly description?: string;
 }
 
-/** One kind of the group cilium.io, everything a CRD manifest is printed from. */
+/** One kind, everything a CRD manifest is printed from. */
 export interface KindDefinition {
+  /** Default cilium.io. */
+  readonly group?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
   readonly kind: string;
   readonly plural: string;
   readonly singular: string;
@@ -153,6 +156,37 @@ const cidrGroup: KindDefinition = {
   statusSubresource: false,
 };
 
+/** Of the network-policy-api; strict checks are the compiler's, which names every problem with its path. */
+const clusterNetworkPolicy: KindDefinition = {
+  group: 'policy.networking.k8s.io',
+  // A group of the project's own domain: without this word an API server refuses the manifest.
+  annotations: { 'api-approved.kubernetes.io': 'unapproved, stands in where the API is not installed' },
+  kind: 'ClusterNetworkPolicy',
+  plural: 'clusternetworkpolicies',
+  singular: 'clusternetworkpolicy',
+  shortNames: [],
+  namespaced: false,
+  versions: ['v1alpha2'],
+  schema: {
+    spec: open({
+      tier: text,
+      priority: integer,
+      subject: open({}),
+      ingress: list(open({ name: text, action: text, from: list(open({})), protocols: list(open({})) })),
+      egress: list(open({ name: text, action: text, to: list(open({})), protocols: list(open({})) })),
+    }),
+    status: open({ conditions }),
+  },
+  required: ['metadata', 'spec'],
+  columns: [
+    { name: 'Tier', type: 'string', jsonPath: '.spec.tier' },
+    { name: 'Priority', type: 'integer', jsonPath: '.spec.priority' },
+    VALID,
+    AGE,
+  ],
+  statusSubresource: true,
+};
+
 export const KINDS: readonly KindDefinition[] = [
   policyKind('CiliumNetworkPolicy', 'ciliumnetworkpolicies', ['cnp', 'ciliumnp'], true),
   policyKind('CiliumClusterwideNetworkPolicy', 'ciliumclusterwidenetworkpolicies', ['ccnp'], false),
@@ -160,4 +194,5 @@ export const KINDS: readonly KindDefinition[] = [
   endpoint,
   node,
   cidrGroup,
+  clusterNetworkPolicy,
 ];

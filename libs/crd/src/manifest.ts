@@ -4,14 +4,16 @@ import { text, type JsonSchema } from './schema.ts';
 
 /** The CustomResourceDefinition object of a kind, ready for the API server. */
 export function crdManifest(kind: KindDefinition): object {
+  const group = kind.group ?? CILIUM_GROUP;
+  const { annotations } = kind;
   return {
     apiVersion: 'apiextensions.k8s.io/v1',
     kind: 'CustomResourceDefinition',
-    metadata: { name: `${kind.plural}.${CILIUM_GROUP}` },
+    metadata: { name: `${kind.plural}.${group}`, ...(annotations ? { annotations } : {}) },
     spec: {
-      group: CILIUM_GROUP,
+      group,
       names: {
-        categories: ['cilium'],
+        ...(group === CILIUM_GROUP ? { categories: ['cilium'] } : {}),
         kind: kind.kind,
         listKind: `${kind.kind}List`,
         plural: kind.plural,
@@ -42,5 +44,5 @@ function version(kind: KindDefinition, name: string, storage: boolean): object {
 
 /** Name of the chart's file for a kind. */
 export function crdFileName(kind: KindDefinition): string {
-  return `${CILIUM_GROUP}_${kind.plural}.yaml`;
+  return `${kind.group ?? CILIUM_GROUP}_${kind.plural}.yaml`;
 }

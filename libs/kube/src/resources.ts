@@ -115,6 +115,13 @@ export const CILIUM_CLUSTERWIDE_NETWORK_POLICIES = resource(
   'CiliumClusterwideNetworkPolicy',
   false,
 );
+export const CLUSTER_NETWORK_POLICIES = resource(
+  'policy.networking.k8s.io',
+  'v1alpha2',
+  'clusternetworkpolicies',
+  'ClusterNetworkPolicy',
+  false,
+);
 export const CILIUM_IDENTITIES = resource(CILIUM, 'v2', 'ciliumidentities', 'CiliumIdentity', false);
 export const CILIUM_ENDPOINTS = resource(CILIUM, 'v2', 'ciliumendpoints', 'CiliumEndpoint', true);
 export const CILIUM_NODES = resource(CILIUM, 'v2', 'ciliumnodes', 'CiliumNode', false);

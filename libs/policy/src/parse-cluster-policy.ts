@@ -109,6 +109,8 @@ function parseRule(
   if (written.length < 1 || written.length > MAX_PEERS)
     read.fail(`spec.${where}.${side}`, `1 to ${MAX_PEERS} peers, not ${written.length}`);
   const peers = written.map((peer, at) => parsePeer(context, direction, peer, `${where}.${side}[${at}]`));
+  // Pods have no addresses in policy. An Accept that misses them is closed; what is to keep them out must be said to miss.
+  if (action !== 'allow') noteNetworks(context, written, `${where}.${side}`);
   // A peer of a kind that is not known here: nobody is accepted for it, and what it was to keep out stays out.
   const unknown = peers.includes('unknown');
   const base = {
@@ -121,6 +123,16 @@ function parseRule(
   const ports = parseProtocols(context, rule['protocols'], where);
   if (unknown && action !== 'allow') return [{ ...base, action: 'deny', peers: 'any', ports }];
   return [{ ...base, action, peers: peers.flatMap((peer) => (peer === 'unknown' ? [] : peer)), ports }];
+}
+
+function noteNetworks({ notes }: Context, peers: readonly unknown[], where: string): void {
+  peers.forEach((peer, at) => {
+    if ((peer as { networks?: unknown } | null)?.networks)
+      notes.push({
+        path: `spec.${where}[${at}].networks`,
+        message: 'pods are not matched by their addresses yet',
+      });
+  });
 }
 
 function parsePeer(

@@ -6,6 +6,7 @@ import {
   CILIUM_ENDPOINTS,
   CILIUM_IDENTITIES,
   CILIUM_NETWORK_POLICIES,
+  CLUSTER_NETWORK_POLICIES,
   ENDPOINT_SLICES,
   NETWORK_POLICIES,
   NODES,
@@ -25,6 +26,13 @@ import {
   type PolicySource,
   type WorldKind,
 } from '@cilium-ts/policy';
+
+const POLICIES = [
+  CILIUM_NETWORK_POLICIES,
+  CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
+  NETWORK_POLICIES,
+  CLUSTER_NETWORK_POLICIES,
+];
 
 const WORLD = [
   CILIUM_IDENTITIES,
@@ -91,7 +99,7 @@ export class EmbeddedPolicySource implements PolicySource {
 
   #wire(): void {
     const feed = this.#feed;
-    for (const resource of [CILIUM_NETWORK_POLICIES, CILIUM_CLUSTERWIDE_NETWORK_POLICIES, NETWORK_POLICIES]) {
+    for (const resource of POLICIES) {
       this.#follow(
         resource as ResourceRef<KubeObject>,
         (object) => this.#policy({ ...object, kind: resource.kind }),
