@@ -39,6 +39,7 @@ import { MemoryTrim } from './memory-trim.ts';
 import { MonitorFanOut } from './monitor/fan-out.ts';
 import { NodeRoutes, ROUTE_PROTOCOL } from './node/node-network.ts';
 import { EmbeddedPolicySource, NatsPolicySource } from './policy-source/index.ts';
+import { explainPolicy, type ExplainPorts } from './policy/explain.ts';
 import { PolicyRealizer, type PersistedPolicy } from './policy/realizer.ts';
 import { policyModel, selectorModels } from './policy/rules-view.ts';
 import { registerMetrics } from './status/agent-metrics.ts';
@@ -188,6 +189,7 @@ function createServices(base: Foundation, joined: Joined, parts: Parts): ApiServ
       }),
     policy: () => policyModel(client, policy().revision),
     selectors: () => selectorModels(client, tables.identities),
+    explain: (asked) => explainPolicy(explainPorts(base, joined, parts), asked),
     ips: () =>
       parts.ipcache.list().map(({ prefix, identity, node, source }) => {
         const known = tables.addresses.get(prefix.replace(/\/(32|128)$/, ''));
@@ -203,6 +205,23 @@ function createServices(base: Foundation, joined: Joined, parts: Parts): ApiServ
     metricsText: () => base.metrics.text(),
     cni: (call) => parts.cni.handle(call),
     setAudit: (id, on) => joined.manager.setAudit(id, on),
+  };
+}
+
+function explainPorts(base: Foundation, { realizer }: Joined, parts: Parts): ExplainPorts {
+  const { config, tables } = base;
+  const [namespace] = config.text('nats-service').split('/');
+  return {
+    tables,
+    cluster: config.text('cluster-name'),
+    compilerService: `${namespace}/cilium-policy-compiler`,
+    engine: () => (parts.source instanceof EmbeddedPolicySource ? parts.source.engine : undefined),
+    ruleSetOf: (identity, pod) => realizer.ruleSetOf(identity, pod),
+    identityOf: (address) => {
+      const prefix = `${address}/${address.includes(':') ? 128 : 32}`;
+      return parts.ipcache.list().find((row) => row.prefix === prefix)?.identity;
+    },
+    flowOf: (uuid) => parts.hubble.current?.flow(uuid),
   };
 }
 

@@ -41,8 +41,17 @@ export function ask<T>(path: string, timeoutMs = TIMEOUT_MS): Promise<T> {
 
 /** PATCH of a path below /v1 with a JSON body. @throws like ask */
 export function change<T>(path: string, body: unknown): Promise<T> {
+  return send<T>('PATCH', path, body);
+}
+
+/** POST to a path below /v1 with a JSON body. @throws like ask */
+export function post<T>(path: string, body: unknown): Promise<T> {
+  return send<T>('POST', path, body);
+}
+
+function send<T>(method: string, path: string, body: unknown): Promise<T> {
   const headers = { 'content-type': 'application/json' };
-  const options = { path: `/v1${path}`, method: 'PATCH', headers, timeout: TIMEOUT_MS };
+  const options = { path: `/v1${path}`, method, headers, timeout: TIMEOUT_MS };
   return exchange<T>(options, JSON.stringify(body));
 }
 

@@ -109,6 +109,26 @@ function addPolicy(program: Command): void {
     .option('-v, --verbose', 'all labels')
     .option(...OUTPUT)
     .action(async (options) => (await import('./commands/policy.ts')).selectors(options));
+  policy
+    .command('explain')
+    .description('Why a flow passes or not: verdict, rules, nearest miss')
+    .option('--from <source>', 'namespace/pod, namespace/key=value, an address or an entity')
+    .option('--to <destination>', 'the same')
+    .option('--port <port/protocol>', 'number or name, as in 8080/TCP')
+    .option('--l7 <request>', "for example 'GET /x'")
+    .option('--flow <uuid>', 'a flow this node has seen, instead of all of these')
+    .option('--file <file>', 'policies that count as well')
+    .option('--offline', 'the policies of --file alone')
+    .option(...OUTPUT)
+    .action(async (options) => (await import('./commands/policy-explain.ts')).explain(options));
+  policy
+    .command('trace')
+    .description('The older name of explain')
+    .option('--src-k8s-pod <pod>', 'namespace:pod or namespace/pod')
+    .option('--dst-k8s-pod <pod>', 'namespace:pod or namespace/pod')
+    .option('--dport <port/protocol>', 'as in 8080/TCP')
+    .option(...OUTPUT)
+    .action(async (options) => (await import('./commands/policy-explain.ts')).trace(options));
 }
 
 function addService(program: Command): void {

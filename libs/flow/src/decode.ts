@@ -258,6 +258,11 @@ export function deniedReason(decision: FlowDecision | undefined): number {
 const hex = (value: bigint, digits: number): string =>
   (value & ((1n << BigInt(digits * 4)) - 1n)).toString(16).padStart(digits, '0');
 
+/** The uuid that `buildFlow` gives the record's flow. */
+export function flowUuid(lookups: FlowLookups, { bytes }: FlowRecord): string {
+  return uuidOf(PacketEventCodec.decode(bytes, 0), lookups.nodeName);
+}
+
 /** The same for every reader of the record: from clock, CPU, sequence and node, in the form of a version 4 UUID. */
 function uuidOf(event: PacketEvent, nodeName: string): string {
   const node = BigInt(nodeHash(nodeName));

@@ -7,7 +7,15 @@ export type {
   FlowLookups,
   FlowService,
 } from './ports.ts';
-export { buildFlow, deniedReason, takeRecord, timestamp, type FlowFacts, type FlowRecord } from './decode.ts';
+export {
+  buildFlow,
+  flowUuid,
+  deniedReason,
+  takeRecord,
+  timestamp,
+  type FlowFacts,
+  type FlowRecord,
+} from './decode.ts';
 export { dropText, isPolicyDrop } from './drop-text.ts';
 export { flagNames, portsOf, summarize } from './layer4.ts';
 export { deniedBy, deniedBySuffix, formatPolicy } from './policy-names.ts';

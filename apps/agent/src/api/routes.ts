@@ -17,6 +17,7 @@ import {
   type CniCallModel,
   type EndpointConfigModel,
 } from '@cilium-ts/agent-api';
+import { AppError } from '@cilium-ts/base';
 import { Type } from 'typebox';
 import type { EndpointRow } from '../rows.ts';
 import { endpointHealth, endpointModel } from './endpoint-model.ts';
@@ -218,6 +219,20 @@ function stateRoutes(services: ApiServices): Route[] {
       summary: 'who is selected by what',
       answer: list(SelectorSchema),
       handle: () => services.selectors(),
+    },
+    {
+      method: 'POST',
+      path: '/v1/policy/explain',
+      summary: 'why a flow passes or not',
+      body: Type.Record(Type.String(), Type.String()),
+      handle: async ({ body }) => {
+        try {
+          return await services.explain(body as Record<string, string>);
+        } catch (error) {
+          if (error instanceof AppError) throw new ApiError(400, error.code, error.message);
+          throw error;
+        }
+      },
     },
     {
       method: 'GET',

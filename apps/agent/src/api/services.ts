@@ -19,6 +19,8 @@ export interface ApiServices {
   readonly status: () => StatusModel;
   readonly policy: () => Promise<PolicyModel>;
   readonly selectors: () => Promise<SelectorModel[]>;
+  /** What `cilium policy explain` asks; the answer is the policy-compiler's ExplainResponse as JSON. */
+  readonly explain: (asked: Readonly<Partial<Record<string, string>>>) => Promise<unknown>;
   readonly ips: () => IpModel[];
   readonly maps: () => Promise<MapModel[]>;
   readonly config: () => ConfigModel;

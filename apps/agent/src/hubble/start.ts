@@ -3,8 +3,8 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Lifecycle, type Logger, type Stoppable } from '@cilium-ts/base';
-import type { EventSource, FlowLookups } from '@cilium-ts/flow';
-import { ObserverDefinition, PeerDefinition } from '@cilium-ts/proto';
+import { buildFlow, flowUuid, type EventSource, type FlowLookups } from '@cilium-ts/flow';
+import { ObserverDefinition, PeerDefinition, type Flow } from '@cilium-ts/proto';
 import { addHealth, addReflection, RpcServer } from '@cilium-ts/rpc';
 import { createMetrics, type Metrics } from '@cilium-ts/telemetry';
 import { FlowMetrics, parseFlowMetrics } from './flow-metrics.ts';
@@ -12,7 +12,7 @@ import { FlowIntake } from './intake.ts';
 import { SeenNamespaces } from './namespaces.ts';
 import { OBSERVER_HEALTH_NAME, observerHandlers, type ObserverState } from './observer.ts';
 import { peerHandlers, type PeerNodes } from './peers.ts';
-import { FlowRing } from './ring.ts';
+import { FlowRing, isLost } from './ring.ts';
 
 export interface HubbleConfig {
   /** Path of the unix socket. */
@@ -35,6 +35,8 @@ export interface HubblePorts {
 
 export interface Hubble extends Stoppable {
   status(): { current: number; max: number; perSecond: number; metrics: boolean };
+  /** A flow that is still here. */
+  flow(uuid: string): Flow | undefined;
   /** The flow metrics; undefined where they are off. */
   readonly metrics: Metrics | undefined;
 }
@@ -79,8 +81,17 @@ export async function startHubble(ports: HubblePorts): Promise<Hubble> {
       perSecond: ring.rate(unixNow()),
       metrics: metrics !== undefined,
     }),
+    flow: (uuid) => findFlow(ring, lookups, uuid),
     stop: () => lifecycle.stop(),
   };
+}
+
+function findFlow(ring: FlowRing, lookups: FlowLookups, uuid: string): Flow | undefined {
+  for (let at = ring.end - 1; at >= ring.start; at--) {
+    const entry = ring.at(at);
+    if (entry && !isLost(entry) && flowUuid(lookups, entry) === uuid) return buildFlow(lookups, entry);
+  }
+  return undefined;
 }
 
 async function serve(

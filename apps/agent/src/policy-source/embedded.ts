@@ -72,6 +72,11 @@ export class EmbeddedPolicySource implements PolicySource {
     this.#wire();
   }
 
+  /** What explain asks. */
+  get engine(): PolicyEngine {
+    return this.#engine;
+  }
+
   start(onUpdate: (publication: PolicyPublication) => void): void {
     this.#onUpdate = onUpdate;
     for (const reflector of this.#reflectors) reflector.start();
