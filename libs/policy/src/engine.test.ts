@@ -252,3 +252,21 @@ describe('documents', () => {
       expect(sha256Hex(new TextEncoder().encode(text))).toBe(createHash('sha256').update(text).digest('hex')),
   );
 });
+
+test('policies that come and go leave no selectors behind, and those that stay go on selecting', () => {
+  const engine = world();
+  engine.upsertPolicy(allowFrontend);
+  for (let i = 0; i < 1500; i++) {
+    const one = parsed('cnp', `p${i}`, {
+      endpointSelector: { matchLabels: { app: `x${i}` } },
+      ingress: [{ fromEndpoints: [{}] }],
+    });
+    engine.upsertPolicy(one);
+    engine.deletePolicy(one.id);
+  }
+  engine.compile();
+  expect(engine.selectorCount).toBeLessThan(100);
+  engine.upsertIdentity(400, podLabels('production', { app: 'frontend' }));
+  engine.compile();
+  expect(engine.subject(400)!.ruleSet).toBe(engine.subject(FRONTEND)!.ruleSet);
+});

@@ -66,6 +66,8 @@ interface SubjectState {
   readonly usesNamedPorts: boolean;
 }
 
+const SPARE_SELECTORS = 1000;
+
 /** Reserved identities that endpoints can have, and so need rule sets; the host's differ by node. */
 const RESERVED_SUBJECTS: readonly number[] = [IDENTITY_HEALTH, IDENTITY_INIT];
 
@@ -104,6 +106,11 @@ export class PolicyEngine {
 
   get identities(): ReadonlyMap<number, readonly Label[]> {
     return this.#cache.identities();
+  }
+
+  /** How many selectors are kept up to date with identities. */
+  get selectorCount(): number {
+    return this.#cache.size;
   }
 
   policies(): IterableIterator<ParsedPolicy> {
@@ -251,6 +258,7 @@ export class PolicyEngine {
       subjects.push(next);
     }
     this.#dirty.clear();
+    this.#forgetSelectors();
     const removedSubjects = [...this.#removed];
     for (const identity of removedSubjects) this.#forget(identity);
     this.#removed.clear();
@@ -258,6 +266,14 @@ export class PolicyEngine {
       ruleSets.length + subjects.length + removedSubjects.length + cidrs.added.length + cidrs.removed.length;
     if (changes === 0) return undefined;
     return { ruleSets, subjects, removedSubjects, cidrs: cidrs.added, removedCidrs: cidrs.removed };
+  }
+
+  /** Selectors of policies that are gone cost time with every identity; now and then only those in use are kept. */
+  #forgetSelectors(): void {
+    const rules = [...this.#rules.values()].flat();
+    if (this.#cache.size <= 2 * rules.length + SPARE_SELECTORS) return;
+    const subjects = rules.filter(({ rule }) => rule.on === 'endpoints').map(({ rule }) => rule.subject);
+    this.#cache.retain(new Set(subjects.map((subject) => this.#cache.key(subject))));
   }
 
   #resolve(identity: number, fresh: RuleSet[]): Subject {

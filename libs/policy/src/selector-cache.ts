@@ -54,6 +54,11 @@ export class SelectorCache {
     return changed;
   }
 
+  /** How many selectors are kept up to date. */
+  get size(): number {
+    return this.#selectors.size;
+  }
+
   /** Forgets selectors that nothing uses. */
   retain(used: ReadonlySet<string>): void {
     for (const key of this.#selectors.keys()) if (!used.has(key)) this.#selectors.delete(key);
