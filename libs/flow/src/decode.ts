@@ -30,6 +30,7 @@ import {
 import { parseLayer4, portsOf, summarize } from './layer4.ts';
 import { parsePacket, type Packet } from './packet.ts';
 import { isPolicyDrop } from './drop-text.ts';
+import { addPolicyDecision } from './policy-decision.ts';
 import { policiesOf } from './policy-names.ts';
 import type { FlowDecision, FlowEndpoint, FlowLookups, FlowService } from './ports.ts';
 import { workloadOf } from './workload.ts';
@@ -153,6 +154,7 @@ export function buildFlow(lookups: FlowLookups, record: FlowRecord): Flow {
   if (event.type === EventType.EVENT_DROP) addDrop(flow, record, event);
   else if (event.type === EventType.EVENT_TRACE) addTrace(flow, event);
   else if (event.type === EventType.EVENT_POLICY_VERDICT) addVerdict(flow, record, event);
+  addPolicyDecision(flow, record.decision, sideOf(event), packet.protocol);
   return flow;
 }
 

@@ -19,6 +19,7 @@ export {
 export { dropText, isPolicyDrop } from './drop-text.ts';
 export { flagNames, portsOf, summarize } from './layer4.ts';
 export { deniedBy, deniedBySuffix, formatPolicy } from './policy-names.ts';
+export { POLICY_DECISION_TYPE, policyDecisionOf } from './policy-decision.ts';
 export { compileFilter, compileFilters, type FlowPredicate } from './filter.ts';
 export { labelSelector } from './label-selector.ts';
 export { compileMask } from './mask.ts';

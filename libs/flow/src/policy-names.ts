@@ -2,6 +2,7 @@
 // Policies in flows: the public message has name, namespace and kind; path and line ride in its labels.
 import type { Flow, Policy } from '@cilium-ts/proto';
 import { formatOriginObject, type Origin, type PolicyKind } from '@cilium-ts/policy';
+import { policyDecisionOf } from './policy-decision.ts';
 import type { FlowDecision } from './ports.ts';
 
 const PATH = 'cilium-ts.io/path=';
@@ -60,10 +61,16 @@ export function deniedBy(flow: Flow): PolicyWords | undefined {
   return { policies: policies.map(formatPolicy), defaultDeny: isDefault ? direction : undefined };
 }
 
+const PLACELESS = { labels: [], revision: 0n };
+
 /** ` BY CNP a/b egress[0] (spec line 2) (default deny egress)`, or nothing. */
 export function deniedBySuffix(flow: Flow): string {
   const words = deniedBy(flow);
   if (!words) return '';
-  const reason = words.defaultDeny ? ` (default deny ${words.defaultDeny})` : '';
+  const miss = policyDecisionOf(flow)?.nearestMiss;
+  const near = miss
+    ? `; nearest miss: ${miss.text}: ${formatPolicy({ ...miss, ...PLACELESS })} ${miss.path}`
+    : '';
+  const reason = words.defaultDeny ? ` (default deny ${words.defaultDeny}${near})` : '';
   return ` BY ${words.policies.join(', ')}${reason}`;
 }

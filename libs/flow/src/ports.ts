@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the decoder asks of the node it runs on. The agent answers from its tables, tests from literals.
-import type { Direction, Origin } from '@cilium-ts/policy';
+import type { Direction, Origin, RuleSet } from '@cilium-ts/policy';
 
 /** A pod, or any other address somebody knows by name. */
 export interface FlowEndpoint {
@@ -20,7 +20,12 @@ export interface FlowService {
 /** What decided a packet: an entry's origin, or the policies that put the endpoint into default deny. */
 export type FlowDecision =
   | { readonly kind: 'origin'; readonly origin: Origin; readonly verdict?: 'allow' | 'deny' | 'unenforced' }
-  | { readonly kind: 'default-deny'; readonly isolatedBy: readonly Origin[] };
+  | {
+      readonly kind: 'default-deny';
+      readonly isolatedBy: readonly Origin[];
+      /** Where the nearest miss is looked for. */
+      readonly ruleSet?: RuleSet;
+    };
 
 export interface FlowLookups {
   /** `node1`, or `cluster/node1` in a cluster that is not called `default`. */

@@ -91,7 +91,8 @@ function withVerdict(
 ): FlowDecision | undefined {
   const decision = ports.originOf(number, origin, direction);
   const ruleSet = ports.ruleSetByNumber(number);
-  if (decision?.kind !== 'origin' || !ruleSet) return decision;
+  if (!decision || !ruleSet) return decision;
+  if (decision.kind === 'default-deny') return { ...decision, ruleSet };
   let known = verdicts.get(ruleSet);
   if (!known) {
     known = new Map();
