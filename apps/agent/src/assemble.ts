@@ -188,7 +188,8 @@ function createServices(base: Foundation, joined: Joined, parts: Parts): ApiServ
         ready: () => parts.ready.value,
       }),
     policy: () => policyModel(client, policy().revision),
-    selectors: () => selectorModels(client, tables.identities),
+    selectors: () =>
+      selectorModels(client, config.text('cluster-name'), (selector) => realizer.select(selector)),
     explain: (asked) => explainPolicy(explainPorts(base, joined, parts), asked),
     ips: () =>
       parts.ipcache.list().map(({ prefix, identity, node, source }) => {

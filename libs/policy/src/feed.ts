@@ -5,9 +5,8 @@ import { identityScope, labelsFromMap } from '@cilium-ts/identity';
 import { protocolNumber } from '@cilium-ts/net';
 import type { PolicyEngine } from './engine.ts';
 import type { PodPort } from './named-ports.ts';
-import { parseClusterPolicy } from './parse-cluster-policy.ts';
-import { parseKubernetesPolicy } from './parse-kubernetes.ts';
-import { parseCiliumPolicy, type ParseResult, type PolicyObject } from './parse-object.ts';
+import type { ParseResult, PolicyObject } from './parse-object.ts';
+import { parsePolicy } from './parse-policy.ts';
 import type { Problem } from './problem.ts';
 import { policyKey, type PolicyName } from './rule.ts';
 
@@ -144,9 +143,7 @@ export class PolicyFeed {
     const { cluster, hostFirewall } = this.#engine.options;
     const options = { cluster, hostFirewall };
     try {
-      if (object.kind === 'NetworkPolicy') return parseKubernetesPolicy(object, options);
-      if (object.kind === 'ClusterNetworkPolicy') return parseClusterPolicy(object, options);
-      return parseCiliumPolicy(object, options);
+      return parsePolicy(object, options);
     } catch (error) {
       // A defect of ours must cost this object its validity, not everybody their policy.
       return { ok: false, error: [{ path: 'spec', message: `cannot be read: ${errorMessage(error)}` }] };

@@ -33,6 +33,7 @@ export {
 export { parseCiliumPolicy, type ParseResult, type PolicyObject } from './parse-object.ts';
 export { parseClusterPolicy } from './parse-cluster-policy.ts';
 export { parseKubernetesPolicy } from './parse-kubernetes.ts';
+export { parsePolicy } from './parse-policy.ts';
 export { MapState, type MapChange, type Select } from './map-state.ts';
 export { encodeEntry, encodeKey } from './entry-bytes.ts';
 export { SelectorCache } from './selector-cache.ts';

@@ -10,6 +10,7 @@ import {
   SEMANTICS_VERSION,
   type CidrIdentity,
   type Direction,
+  type LabelSelector,
   type Origin,
   type PolicyPublication,
   type PolicyRevision,
@@ -370,6 +371,11 @@ export class PolicyRealizer {
     const ruleSet = this.#byNumber.get(number);
     const realized = ruleSet && this.#maps.get(ruleSet.id);
     return realized?.number === number ? this.#maps.entries(ruleSet!.id) : undefined;
+  }
+
+  /** Identities that a selector selects now, as far as this node knows. */
+  select(selector: LabelSelector): ReadonlySet<number> {
+    return this.#known.cache.select(selector);
   }
 
   get cidrCount(): number {

@@ -4,13 +4,13 @@ import type { PolicyModel, SelectorModel } from '@cilium-ts/agent-api';
 import {
   CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
   CILIUM_NETWORK_POLICIES,
+  CLUSTER_NETWORK_POLICIES,
   NETWORK_POLICIES,
   type KubeClient,
   type KubeObject,
   type ResourceRef,
 } from '@cilium-ts/kube';
-import type { TableReader } from '@cilium-ts/tables';
-import type { IdentityRow } from '../rows.ts';
+import { parsePolicy, type LabelSelector, type Requirement } from '@cilium-ts/policy';
 
 interface PolicyObject extends KubeObject {
   readonly spec?: Record<string, unknown>;
@@ -22,7 +22,12 @@ interface Selector {
   readonly matchExpressions?: readonly unknown[];
 }
 
-const KINDS = [CILIUM_NETWORK_POLICIES, CILIUM_CLUSTERWIDE_NETWORK_POLICIES, NETWORK_POLICIES] as const;
+const KINDS = [
+  CILIUM_NETWORK_POLICIES,
+  CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
+  NETWORK_POLICIES,
+  CLUSTER_NETWORK_POLICIES,
+] as const;
 const TIMEOUT_MS = 5000;
 
 interface Found {
@@ -31,23 +36,23 @@ interface Found {
   readonly rule: Record<string, unknown>;
 }
 
-async function readRules(client: KubeClient): Promise<Found[]> {
+async function readObjects(client: KubeClient): Promise<Omit<Found, 'rule'>[]> {
   const lists = await Promise.all(
     KINDS.map(async (ref) => {
       const { items } = await client.list(ref as ResourceRef<PolicyObject>, { timeoutMs: TIMEOUT_MS });
-      return items.flatMap((object) =>
-        [...(object.spec ? [object.spec] : []), ...(object.specs ?? [])].map((rule) => ({
-          kind: ref.kind,
-          object,
-          rule,
-        })),
-      );
+      return items.map((object) => ({ kind: ref.kind, object }));
     }),
   );
   return lists.flat();
 }
 
-function ruleLabels({ kind, object }: Found): { key: string; value: string; source: string }[] {
+async function readRules(client: KubeClient): Promise<Found[]> {
+  return (await readObjects(client)).flatMap(({ kind, object }) =>
+    [...(object.spec ? [object.spec] : []), ...(object.specs ?? [])].map((rule) => ({ kind, object, rule })),
+  );
+}
+
+function ruleLabels({ kind, object }: Omit<Found, 'rule'>): { key: string; value: string; source: string }[] {
   const { name, namespace, uid } = object.metadata;
   return [
     { key: 'io.cilium.k8s.policy.derived-from', value: kind, source: 'k8s' },
@@ -78,37 +83,50 @@ export async function policyModel(client: KubeClient, revision: number): Promise
   return { policy: JSON.stringify(rules, null, 2), revision };
 }
 
-function selects(selector: Selector, row: IdentityRow): boolean {
-  return Object.entries(selector.matchLabels ?? {}).every(([key, value]) => {
-    const name = key.replace(/^(any|k8s):/, '');
-    return row.labels.includes(`k8s:${name}=${value}`);
+/** `k8s:app=web`, `k8s:app in (a,b)`, `k8s:app`, `!k8s:app`, `k8s:app notin (a)`. */
+function requirementText({ source, key, operator, values }: Requirement): string {
+  const name = `${source}:${key}`;
+  switch (operator) {
+    case 'Exists':
+      return name;
+    case 'DoesNotExist':
+      return `!${name}`;
+    case 'In':
+      return values.length === 1 ? `${name}=${values[0]}` : `${name} in (${values.join(',')})`;
+    case 'NotIn':
+      return `${name} notin (${values.join(',')})`;
+  }
+}
+
+const selectorText = (selector: LabelSelector): string =>
+  `{${selector.map(requirementText).sort().join(',')}}`;
+
+/** Whom the rules of an object are for, and whom they name as peers by label. */
+function selectorsOf(object: PolicyObject, kind: string, cluster: string): LabelSelector[] {
+  const parsed = parsePolicy({ ...object, kind }, { cluster });
+  if (!parsed.ok) return [];
+  return parsed.value.rules.flatMap(({ on, subject, items }) => {
+    const peers = items.flatMap(({ peers: list }) => (list === 'any' ? [] : list));
+    const labels = peers.flatMap((peer) => (peer.kind === 'labels' ? [peer.selector] : []));
+    return on === 'endpoints' ? [subject, ...labels] : labels;
   });
 }
 
-/** Subject selectors and the identities they select now. */
+/** Selectors of all rules and the identities they select now. */
 export async function selectorModels(
   client: KubeClient,
-  identities: TableReader<IdentityRow>,
+  cluster: string,
+  select: (selector: LabelSelector) => ReadonlySet<number>,
 ): Promise<SelectorModel[]> {
   const models = new Map<string, SelectorModel>();
-  for (const found of await readRules(client)) {
-    const subject = subjectOf(found);
-    const selector = Object.entries(subject.matchLabels ?? {})
-      .map(([key, value]) => `${key}=${value}`)
-      .sort()
-      .join(',');
-    const known = models.get(selector);
-    if (known) {
-      models.set(selector, { ...known, users: known.users + 1 });
-      continue;
+  for (const { kind, object } of await readObjects(client)) {
+    for (const selector of selectorsOf(object, kind, cluster)) {
+      const text = selectorText(selector);
+      const known = models.get(text);
+      const identities = known?.identities ?? [...select(selector)].sort((a, b) => a - b);
+      const labels = known?.labels ?? ruleLabels({ kind, object });
+      models.set(text, { selector: text, labels, identities, users: (known?.users ?? 0) + 1 });
     }
-    const selected = [...identities.values()].filter((row) => row.id >= 256 && selects(subject, row));
-    models.set(selector, {
-      selector: `{${selector}}`,
-      labels: ruleLabels(found),
-      identities: selected.map((row) => row.id).sort((a, b) => a - b),
-      users: 1,
-    });
   }
   return [...models.values()];
 }
