@@ -129,6 +129,16 @@ function addPolicy(program: Command): void {
     .option('--dport <port/protocol>', 'as in 8080/TCP')
     .option(...OUTPUT)
     .action(async (options) => (await import('./commands/policy-explain.ts')).trace(options));
+  policy
+    .command('validate')
+    .description('Checks policies of files; needs no agent. Exit code 1 if one of them has an error')
+    .argument('<files...>', 'YAML or JSON files, directories of them, or - for standard input')
+    .option('--cluster <name>', 'name of the cluster', 'default')
+    .option('--host-firewall', 'the host firewall is on')
+    .option(...OUTPUT)
+    .action(async (files, options) =>
+      (await import('./commands/policy-validate.ts')).validate(files, options),
+    );
 }
 
 function addService(program: Command): void {

@@ -38,6 +38,7 @@ export { MapState, type MapChange, type Select } from './map-state.ts';
 export { encodeEntry, encodeKey } from './entry-bytes.ts';
 export { SelectorCache } from './selector-cache.ts';
 export { selects, type LabelSelector, type Requirement } from './selector.ts';
+export { reviewPolicies, type Finding } from './review.ts';
 export { yamlLines } from './yaml-lines.ts';
 export { PolicyEngine, type EngineDelta, type EngineOptions, type EngineState } from './engine.ts';
 export type { CidrGroupInput, ServiceInput } from './expansion.ts';

@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Policies as somebody wrote them into a file: YAML documents or JSON, with the file's own lines as places.
 import { LineCounter, isMap, isScalar, isSeq, parseAllDocuments, type Document, type Node } from 'yaml';
+import { parseClusterPolicy } from './parse-cluster-policy.ts';
 import { parseKubernetesPolicy } from './parse-kubernetes.ts';
 import { parseCiliumPolicy, type ParseResult, type PolicyObject } from './parse-object.ts';
 import type { ParseOptions, ParsedPolicy } from './rule.ts';
 import type { Origin } from './rule-set.ts';
 
+export interface TextPlace {
+  readonly line: number;
+  readonly column: number;
+}
+
 export interface TextPolicy {
+  readonly apiVersion: string;
   readonly kind: string;
   readonly namespace: string | undefined;
   readonly name: string;
@@ -14,12 +21,14 @@ export interface TextPolicy {
   readonly result: ParseResult;
   /** Line of a path such as `spec.egress[0]`, or of what encloses it; counted from 1. */
   readonly lineOf: (path: string) => number;
+  readonly placeOf: (path: string) => TextPlace;
 }
 
 const PARSERS: Readonly<Record<string, (object: PolicyObject, options: ParseOptions) => ParseResult>> = {
   CiliumNetworkPolicy: parseCiliumPolicy,
   CiliumClusterwideNetworkPolicy: parseCiliumPolicy,
   NetworkPolicy: parseKubernetesPolicy,
+  ClusterNetworkPolicy: parseClusterPolicy,
 };
 
 /** Every policy of the text; what is no policy, or no YAML, has its problem in `result`. */
@@ -33,10 +42,11 @@ export function parsePolicyText(text: string, options: ParseOptions): TextPolicy
 function objectsOf(document: Document, lines: LineCounter, options: ParseOptions): TextPolicy[] {
   const [error] = document.errors;
   if (error) {
-    const { line } = lines.linePos(error.pos[0]);
+    const place = placeAt(lines, error.pos[0]);
     const message = error.message.split('\n')[0]!;
     const result: ParseResult = { ok: false, error: [{ path: '', message }] };
-    return [{ kind: '', namespace: undefined, name: '', result, lineOf: () => line }];
+    const places = { lineOf: () => place.line, placeOf: () => place };
+    return [{ apiVersion: '', kind: '', namespace: undefined, name: '', result, ...places }];
   }
   const root = document.contents as Node | null;
   if (!root) return [];
@@ -45,15 +55,24 @@ function objectsOf(document: Document, lines: LineCounter, options: ParseOptions
   return nodes.map((node) => objectOf(node, node.toJS(document), lines, options));
 }
 
+function placeAt(lines: LineCounter, offset: number): TextPlace {
+  const { line, col } = lines.linePos(offset);
+  return { line, column: col };
+}
+
 function objectOf(node: Node, value: unknown, lines: LineCounter, options: ParseOptions): TextPolicy {
   const object = (typeof value === 'object' && value !== null ? value : {}) as PolicyObject & {
+    readonly apiVersion?: unknown;
     readonly metadata?: { readonly name?: string; readonly namespace?: string };
   };
-  const lineOf = (path: string): number => lines.linePos(offsetOf(node, path)).line;
-  const { kind = '', metadata } = object;
-  const namespaced = kind !== 'CiliumClusterwideNetworkPolicy';
+  const placeOf = (path: string): TextPlace => placeAt(lines, offsetOf(node, path));
+  const lineOf = (path: string): number => placeOf(path).line;
+  const { metadata } = object;
+  const kind = typeof object.kind === 'string' ? object.kind : '';
+  const apiVersion = typeof object.apiVersion === 'string' ? object.apiVersion : '';
+  const namespaced = kind !== 'CiliumClusterwideNetworkPolicy' && kind !== 'ClusterNetworkPolicy';
   const namespace = namespaced ? (metadata?.namespace ?? 'default') : metadata?.namespace;
-  const names = { kind, namespace, name: metadata?.name ?? '', lineOf };
+  const names = { apiVersion, kind, namespace, name: metadata?.name ?? '', lineOf, placeOf };
   const parse = PARSERS[kind];
   if (!parse) {
     const message = `${JSON.stringify(kind)} is not one of ${Object.keys(PARSERS).join(', ')}`;
