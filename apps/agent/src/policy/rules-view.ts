@@ -103,7 +103,7 @@ const selectorText = (selector: LabelSelector): string =>
 
 /** Whom the rules of an object are for, and whom they name as peers by label. */
 function selectorsOf(object: PolicyObject, kind: string, cluster: string): LabelSelector[] {
-  const parsed = parsePolicy({ ...object, kind }, { cluster });
+  const parsed = parsePolicy({ ...object, kind } as Parameters<typeof parsePolicy>[0], { cluster });
   if (!parsed.ok) return [];
   return parsed.value.rules.flatMap(({ on, subject, items }) => {
     const peers = items.flatMap(({ peers: list }) => (list === 'any' ? [] : list));
