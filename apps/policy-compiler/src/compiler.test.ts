@@ -22,6 +22,7 @@ import {
 } from '@cilium-ts/kube';
 import {
   ACK_BUCKET,
+  AUDIT_ANNOTATION,
   HEAD_KEY,
   POLICY_BUCKET,
   MapState,
@@ -178,6 +179,18 @@ describe('the compiler', () => {
     await poll(async () => (await conditions())['Enforced']?.status === 'True');
     expect((await conditions())['Enforced']!.message).toMatch(/^revision \d+ acknowledged by 2\/2 nodes$/);
     expect((await conditions())['Valid']).toMatchObject({ status: 'True' });
+  });
+
+  test('the audit annotation takes effect on a policy that is there, and ends with it', async () => {
+    const annotate = (value: string | null): Promise<unknown> =>
+      client.patch(CILIUM_NETWORK_POLICIES, target, 'merge', {
+        metadata: { annotations: { [AUDIT_ANNOTATION]: value } },
+      });
+    expect(await verdict(9999)).toBe('miss');
+    await annotate('true');
+    await poll(async () => ((await verdict(9999)) === 'audit' ? true : undefined));
+    await annotate(null);
+    await poll(async () => ((await verdict(9999)) === 'miss' ? true : undefined));
   });
 
   test('an invalid update says where it is wrong; the previous version stays, also after a restart', async () => {

@@ -4,6 +4,7 @@ import { Bucket, BusConnection, NatsEndpoints, type BucketEntry } from '@cilium-
 import type { KubeClient, KubeObject } from '@cilium-ts/kube';
 import {
   ACK_BUCKET,
+  AUDIT_ANNOTATION,
   COMPILER_BUCKET,
   POLICY_BUCKET,
   PolicyEngine,
@@ -201,7 +202,8 @@ export class Compiler {
     const key = policyKey(id);
     const { spec, specs } = object as PolicyObject;
     // Our own status writes come back as updates.
-    const version = `${uid} ${JSON.stringify([spec, specs])}`;
+    const audit = object.metadata.annotations?.[AUDIT_ANNOTATION];
+    const version = `${uid} ${JSON.stringify([spec, specs, audit])}`;
     if (this.#versions.get(key) === version) return;
     this.#versions.set(key, version);
     const state = this.feed.upsertPolicy(object as never, this.#previous.get(uid ?? ''));
@@ -229,7 +231,9 @@ export class Compiler {
       this.#previous.set(uid, previous);
       const { kind, metadata, spec, specs } = previous;
       const { name, namespace } = metadata ?? {};
-      const text = JSON.stringify({ kind, metadata: { name, namespace, uid }, spec, specs });
+      const audit = metadata?.annotations?.[AUDIT_ANNOTATION];
+      const annotations = audit === undefined ? {} : { [AUDIT_ANNOTATION]: audit };
+      const text = JSON.stringify({ kind, metadata: { name, namespace, uid, annotations }, spec, specs });
       this.#memory.put(uid, text).catch((error: unknown) => this.#log(error, 'last valid version not kept'));
     } else if (this.#previous.delete(uid)) {
       this.#memory

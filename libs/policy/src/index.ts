@@ -30,7 +30,7 @@ export {
   type RuleAction,
   type RuleItem,
 } from './rule.ts';
-export { parseCiliumPolicy, type ParseResult, type PolicyObject } from './parse-object.ts';
+export { AUDIT_ANNOTATION, parseCiliumPolicy, type ParseResult, type PolicyObject } from './parse-object.ts';
 export { parseClusterPolicy } from './parse-cluster-policy.ts';
 export { parseKubernetesPolicy } from './parse-kubernetes.ts';
 export { parsePolicy } from './parse-policy.ts';
