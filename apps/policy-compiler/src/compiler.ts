@@ -272,8 +272,8 @@ export class Compiler {
   async #publishOnce(): Promise<void> {
     const bucket = this.#bucket;
     if (this.#leading && bucket && !this.#attached) {
-      const cidrs = await this.#publisher.attach(bucket);
-      this.engine.restoreCidrs(cidrs);
+      const { cidrs, next } = await this.#publisher.attach(bucket);
+      this.engine.restoreCidrs(cidrs, next);
       this.#attached = true;
     }
     // Numbers of CIDRs and versions kept in force must be known before the first compile.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errorMessage, type Clock, type Logger } from '@cilium-ts/base';
 import type { Bucket, BucketEntry } from '@cilium-ts/bus';
+import { CIDR_IDENTITY_MIN } from '@cilium-ts/identity';
 import {
   HEAD_KEY,
   cidrKey,
@@ -24,6 +25,9 @@ interface Session {
 
 /** Rule sets that nothing refers to stay this long for nodes that are late, in milliseconds. */
 const KEEP_UNUSED_MS = 60_000;
+
+const FRESH_STARTS = 4096;
+const FRESH_STEP = 2048;
 
 /**
  * Writes the engine's state into the policy bucket: only what differs, the head last. The head is written by
@@ -52,8 +56,8 @@ export class Publisher {
     return this.#session !== undefined;
   }
 
-  /** Reads what the bucket holds. Returns the CIDR numbers in use there. */
-  async attach(bucket: Bucket): Promise<CidrIdentity[]> {
+  /** Reads what the bucket holds. Returns the CIDR numbers in use there, and the first that was never given. */
+  async attach(bucket: Bucket): Promise<{ cidrs: CidrIdentity[]; next: number }> {
     const entries = (await bucket.entries()).filter((entry) => entry.value !== undefined);
     const written = new Map<string, string>();
     let headEntry: BucketEntry | undefined;
@@ -68,9 +72,12 @@ export class Publisher {
     if (this.#epoch <= (head?.epoch ?? 0) && head?.leader !== this.#name) this.#epoch = 0;
     // Seconds of the clock: higher than any earlier leader's also after the store was lost.
     this.#epoch ||= Math.max((head?.epoch ?? 0) + 1, Math.floor(this.#clock.now() / 1000));
-    return [...written].flatMap(([key, prefix]) =>
+    const cidrs = [...written].flatMap(([key, prefix]) =>
       key.startsWith('cidr.') ? [{ prefix, identity: Number(key.slice(5)) }] : [],
     );
+    // A store that was lost knows no numbers, nodes do: begin where no number was given of late.
+    const fresh = CIDR_IDENTITY_MIN + (this.#epoch % FRESH_STARTS) * FRESH_STEP;
+    return { cidrs, next: head?.nextCidr ?? fresh };
   }
 
   detach(): void {
@@ -90,7 +97,7 @@ export class Publisher {
       return false;
     }
     const counts = { changed: changed.length, removed: gone.length };
-    await withSpan('policy publish', counts, () => this.#writeAll(session, changed, gone));
+    await withSpan('policy publish', counts, () => this.#writeAll(session, changed, gone, state.nextCidr));
     this.#log.info({ epoch: this.#epoch, revision: this.#revision, ...counts }, 'policy published');
     this.#collect(session, wanted);
     return true;
@@ -100,6 +107,7 @@ export class Publisher {
     session: Session,
     changed: readonly (readonly [string, string])[],
     gone: readonly string[],
+    nextCidr: number,
   ): Promise<void> {
     // Rule sets first: a subject must never name one that is not there.
     await this.#write(
@@ -111,7 +119,7 @@ export class Publisher {
       changed.filter(([key]) => !key.startsWith('ruleset.')),
     );
     await Promise.all(gone.map((key) => session.bucket.delete(key).then(() => session.written.delete(key))));
-    const head: Head = { epoch: this.#epoch, revision: this.#revision + 1, leader: this.#name };
+    const head: Head = { epoch: this.#epoch, revision: this.#revision + 1, leader: this.#name, nextCidr };
     session.headVersion = await session.bucket.compareAndSet(
       HEAD_KEY,
       JSON.stringify(head),

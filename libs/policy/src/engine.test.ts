@@ -182,6 +182,31 @@ describe('CIDRs and Services', () => {
     expect(engine.compile()!.removedCidrs).toHaveLength(2);
   });
 
+  test('a standby that takes over gives every prefix the number that nodes know it by', () => {
+    const to = (name: string, cidr: string): ReturnType<typeof parsed> =>
+      parsed('cnp', name, { endpointSelector: {}, egress: [{ toCIDR: [cidr] }] }, 'production');
+    const leader = world();
+    const standby = world();
+    const first = to('a', '10.0.0.0/8');
+    const second = to('b', '192.0.2.0/24');
+    for (const one of [first, second]) leader.upsertPolicy(one);
+    for (const one of [second, first]) standby.upsertPolicy(one);
+    leader.compile();
+    standby.compile();
+    const { cidrs, nextCidr } = leader.state();
+    expect(standby.state().cidrs).not.toEqual(cidrs);
+    leader.deletePolicy(second.id);
+    leader.compile();
+    standby.deletePolicy(second.id);
+    standby.restoreCidrs(leader.state().cidrs, nextCidr);
+    standby.upsertPolicy(to('c', '198.51.100.0/24'));
+    standby.compile();
+    const given = new Map(standby.state().cidrs.map(({ prefix, identity }) => [prefix, identity]));
+    expect(given.get('10.0.0.0/8')).toBe(cidrs.find(({ prefix }) => prefix === '10.0.0.0/8')!.identity);
+    expect(given.get('198.51.100.0/24')).toBeGreaterThanOrEqual(nextCidr);
+    expect(ask(standby, FRONTEND, 'egress', given.get('10.0.0.0/8')!, 1)?.verdict).toBe('allow');
+  });
+
   test('a Service that does not exist allows nobody, not everybody', () => {
     const engine = world();
     engine.upsertPolicy(

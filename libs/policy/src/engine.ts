@@ -50,6 +50,8 @@ export interface EngineState {
   readonly ruleSets: readonly RuleSet[];
   readonly subjects: readonly Subject[];
   readonly cidrs: readonly CidrIdentity[];
+  /** The first CIDR number that was never given: a number must not come back with another meaning. */
+  readonly nextCidr: number;
 }
 
 /** A rule, the policy it stands in, and whom it selects. */
@@ -117,8 +119,17 @@ export class PolicyEngine {
     return this.#policies.values();
   }
 
-  /** Numbers of an earlier run; call before the first compile. */
-  restoreCidrs(cidrs: readonly CidrIdentity[]): void {
+  /**
+   * Takes over the numbers that nodes know. Those given here meanwhile (by a standby, for itself) are given anew, so that no
+   * number changes its meaning. `next` is the first that was never given.
+   */
+  restoreCidrs(cidrs: readonly CidrIdentity[], next = CIDR_IDENTITY_MIN): void {
+    for (const identity of this.#cidrs.values())
+      if (identity >= CIDR_IDENTITY_MIN) this.#cache.update(identity, undefined);
+    this.#cidrs.clear();
+    this.#remembered.clear();
+    this.#cidrsStale = true;
+    this.#nextCidr = Math.max(this.#nextCidr, next);
     for (const { prefix, identity } of cidrs) {
       this.#remembered.set(prefix, identity);
       if (identity >= this.#nextCidr) this.#nextCidr = identity + 1;
@@ -243,6 +254,7 @@ export class PolicyEngine {
       ruleSets: [...this.#ruleSets.values()].map(({ ruleSet }) => ruleSet),
       subjects: [...this.#subjects.values()].map(({ subject }) => subject),
       cidrs: [...this.#cidrs].map(([prefix, identity]) => ({ prefix, identity })),
+      nextCidr: this.#nextCidr,
     };
   }
 

@@ -30,6 +30,8 @@ export function cidrKey(identity: number): string {
 export interface Head extends PolicyRevision {
   /** Name of the compiler that wrote it. */
   readonly leader: string;
+  /** The first CIDR number that was never given. */
+  readonly nextCidr?: number;
 }
 
 /** What a node says about the newest revision it has in its kernel. */

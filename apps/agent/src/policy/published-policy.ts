@@ -77,6 +77,16 @@ export class PublishedPolicy {
     return removed;
   }
 
+  /** Some prefix has this number now. */
+  usesCidrIdentity(identity: number): boolean {
+    return [...this.#cidrs.values()].some((cidr) => cidr.identity === identity);
+  }
+
+  /** What could not be removed is removed with the next. */
+  giveBackRemovedCidrs(cidrs: readonly CidrIdentity[]): void {
+    for (const cidr of cidrs) if (!this.#cidrs.has(cidr.prefix)) this.#toRemove.set(cidr.prefix, cidr);
+  }
+
   ruleSetOf(identity: number, pod: string): RuleSet | undefined {
     const subject = this.#subjects.get(identity);
     return subject && this.#documents.get(ruleSetIdOf(subject, pod));

@@ -150,14 +150,14 @@ export class PolicyRealizer {
       },
       'policy received',
     );
-    this.#chain = this.#chain.then(() => this.#round());
+    void this.#enqueue(() => this.#round());
   }
 
   /** Makes the endpoints of now follow the policy of now; folded with rounds that are waiting. */
   refresh(): Promise<void> {
     if (!this.#queued) {
       this.#queued = true;
-      this.#chain = this.#chain.then(() => {
+      void this.#enqueue(() => {
         this.#queued = false;
         return this.#round();
       });
@@ -216,6 +216,17 @@ export class PolicyRealizer {
     return { number: realized.number, ruleSetId: realized.ruleSet.id };
   }
 
+  /** One after another; one that fails is tried again, and does not keep the next from its turn. */
+  #enqueue(work: () => Promise<void>): Promise<void> {
+    this.#chain = this.#chain.then(work).catch((error: unknown) => {
+      this.#failures++;
+      this.#error = errorMessage(error);
+      this.#ports.logger.error({ error: this.#error }, 'policy could not be realised, trying again');
+      this.#later(RETRY_MS, () => void this.refresh());
+    });
+    return this.#chain;
+  }
+
   async #round(): Promise<void> {
     // Before the identities are listed, maps would lack what is allowed by label.
     await this.#ports.identities.whenSynced();
@@ -235,11 +246,15 @@ export class PolicyRealizer {
         'policy could not be realised, the old one stays',
       );
     }
-    this.#ports.endpoints.flip(
-      (identity, pod) => this.#assign(identity, pod),
-      this.#error === undefined ? at : undefined,
-    );
-    this.#ports.raiseEpoch();
+    try {
+      this.#ports.endpoints.flip(
+        (identity, pod) => this.#assign(identity, pod),
+        this.#error === undefined ? at : undefined,
+      );
+    } finally {
+      // Whatever was flipped is asked for anew.
+      this.#ports.raiseEpoch();
+    }
     if (this.#error === undefined) await this.#dropCidrs();
     this.#settle(at);
   }
@@ -265,11 +280,15 @@ export class PolicyRealizer {
   async #dropCidrs(): Promise<void> {
     const work = this.#published.takeRemovedCidrs();
     if (work.length === 0) return;
-    await this.#ports.cidrs(
-      [],
-      work.map(({ prefix }) => prefix),
-    );
-    for (const { identity } of work) this.#known.update(identity, undefined);
+    const prefixes = work.map(({ prefix }) => prefix);
+    try {
+      await this.#ports.cidrs([], prefixes);
+    } catch (error) {
+      this.#published.giveBackRemovedCidrs(work);
+      throw error;
+    }
+    for (const { identity } of work)
+      if (!this.#published.usesCidrIdentity(identity)) this.#known.update(identity, undefined);
   }
 
   #settle(at: PolicyRevision | undefined): void {
@@ -288,7 +307,8 @@ export class PolicyRealizer {
     const used = this.#usedIds();
     const unused = this.#maps.list().filter(({ ruleSet }) => !used.has(ruleSet.id));
     const numbers = [...unused.map(({ number }) => number), ...this.#inherited.splice(0)];
-    if (numbers.length > 0) this.#later(REMOVE_AFTER_MS, () => this.#removeUnused(numbers));
+    if (numbers.length > 0)
+      this.#later(REMOVE_AFTER_MS, () => void this.#enqueue(() => this.#removeUnused(numbers)));
   }
 
   /** Rule sets that local endpoints are to use, and those they use until then. */
@@ -311,7 +331,7 @@ export class PolicyRealizer {
   }
 
   /** Numbers that some endpoint uses now stay; a later round looks at them again. */
-  #removeUnused(numbers: readonly number[]): void {
+  async #removeUnused(numbers: readonly number[]): Promise<void> {
     const inUse = this.#ports.endpoints.numbers();
     const used = this.#usedIds();
     const gone = numbers.filter((number) => {
@@ -320,9 +340,11 @@ export class PolicyRealizer {
       return !inUse.has(number) && !current;
     });
     this.#inherited.push(...numbers.filter((number) => inUse.has(number)));
-    this.#maps.remove(gone).catch((error: unknown) => {
+    try {
+      await this.#maps.remove(gone);
+    } catch (error) {
       this.#ports.logger.warn({ error: errorMessage(error) }, 'cannot remove old rule sets');
-    });
+    }
     this.#later(FORGET_AFTER_MS, () => gone.forEach((number) => this.#byNumber.delete(number)));
   }
 
