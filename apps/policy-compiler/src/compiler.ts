@@ -273,7 +273,8 @@ export class Compiler {
     const bucket = this.#bucket;
     if (this.#leading && bucket && !this.#attached) {
       const { cidrs, next } = await this.#publisher.attach(bucket);
-      this.engine.restoreCidrs(cidrs, next);
+      // With nothing there, the numbers given here are those that nodes know best.
+      this.engine.restoreCidrs(cidrs ?? this.engine.state().cidrs, next);
       this.#attached = true;
     }
     // Numbers of CIDRs and versions kept in force must be known before the first compile.

@@ -56,8 +56,11 @@ export class Publisher {
     return this.#session !== undefined;
   }
 
-  /** Reads what the bucket holds. Returns the CIDR numbers in use there, and the first that was never given. */
-  async attach(bucket: Bucket): Promise<{ cidrs: CidrIdentity[]; next: number }> {
+  /**
+   * Reads what the bucket holds. Returns the CIDR numbers in use there (undefined where it never held any policy, or lost it),
+   * and the first that was never given.
+   */
+  async attach(bucket: Bucket): Promise<{ cidrs: CidrIdentity[] | undefined; next: number }> {
     const entries = (await bucket.entries()).filter((entry) => entry.value !== undefined);
     const written = new Map<string, string>();
     let headEntry: BucketEntry | undefined;
@@ -77,7 +80,7 @@ export class Publisher {
     );
     // A store that was lost knows no numbers, nodes do: begin where no number was given of late.
     const fresh = CIDR_IDENTITY_MIN + (this.#epoch % FRESH_STARTS) * FRESH_STEP;
-    return { cidrs, next: head?.nextCidr ?? fresh };
+    return { cidrs: head && cidrs, next: head?.nextCidr ?? fresh };
   }
 
   detach(): void {
