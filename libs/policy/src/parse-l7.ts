@@ -105,20 +105,37 @@ function parseFamily(context: ItemContext, name: string, rules: unknown[], path:
   });
 }
 
+/** What RE2 has no counterpart of: it would be refused where the rule is enforced. */
+function beyondRe2(text: string): string | undefined {
+  for (const [token] of text.matchAll(/\\[\s\S]|\[\^?\]?(?:\\[\s\S]|[^\]\\])*\]|\(\?(?:<?[=!])/g)) {
+    if (/^\\[1-9k]/.test(token)) return 'backreferences';
+    if (token.startsWith('(?')) return 'lookahead and lookbehind';
+  }
+  return undefined;
+}
+
+/** RE2's own spellings that JavaScript has not: flags in front, `(?P<name>`, `\A`, `\z`, `[[:alpha:]]`. */
+function withoutRe2Spellings(text: string): string {
+  return text
+    .replaceAll('(?P<', '(?<')
+    .replace(/\(\?[imsU]*(?:-[imsU]+)?\)/g, '')
+    .replace(/\(\?[imsU]*(?:-[imsU]+)?:/g, '(?:')
+    .replace(/\[:\^?[a-z]+:\]/g, 'a');
+}
+
 function checkRegex(context: ItemContext, value: unknown, path: string): void {
   const text = context.read.text(value, path);
   if (text === undefined) return;
+  const beyond = beyondRe2(text);
+  if (beyond !== undefined) {
+    context.read.fail(path, `invalid regular expression: ${beyond} are not possible`);
+    return;
+  }
   try {
-    new RegExp(text, 'u');
-  } catch {
-    try {
-      new RegExp(text);
-    } catch (error) {
-      context.read.fail(
-        path,
-        `invalid regular expression: ${error instanceof Error ? error.message : 'unknown'}`,
-      );
-    }
+    new RegExp(withoutRe2Spellings(text));
+  } catch (error) {
+    const message = error instanceof Error ? error.message : 'unknown';
+    context.read.fail(path, `invalid regular expression: ${message}`);
   }
 }
 
@@ -151,10 +168,7 @@ function checkPorts(context: ItemContext, name: string, ports: readonly unknown[
     if (name === 'dns' && typeof endPort === 'number' && endPort > 0) {
       context.read.fail(path, 'DNS rules cannot be combined with a port range');
     }
-    const fits =
-      name === 'dns'
-        ? ['TCP', 'UDP', 'ANY'].includes(text)
-        : text === 'TCP' || (text === 'ANY' && protocol === undefined);
+    const fits = name === 'dns' ? ['TCP', 'UDP', 'ANY'].includes(text) : text === 'TCP';
     if (!fits)
       context.read.fail(
         path,

@@ -174,6 +174,8 @@ const ICMP_TYPES: Readonly<Record<'IPv4' | 'IPv6', Readonly<Record<string, numbe
     InverseNeighborDiscoveryAdvertisement: 142,
     HomeAgentAddressDiscoveryRequest: 144,
     HomeAgentAddressDiscoveryReply: 145,
+    HomeAgentAddressDiscoveryRequestMessage: 144,
+    HomeAgentAddressDiscoveryReplyMessage: 145,
     MobilePrefixSolicitation: 146,
     MobilePrefixAdvertisement: 147,
     DuplicateAddressRequestCodeSuffix: 157,
