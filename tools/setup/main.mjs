@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Brings a fresh machine to the point where the product runs, then hands over. Runs before node_modules exists,
 // under whatever Node (20+) is installed, so it imports nothing but Node itself.
-//   node tools/setup/main.mjs [--then start|stop|test|bench|fuzz|build] [arguments for it]
+//   node tools/setup/main.mjs [--then start|stop|test|bench|fuzz|mutants|build] [arguments for it]
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
@@ -21,6 +21,11 @@ const COMMANDS = {
     'tools/bench/src/main.ts',
   ],
   fuzz: ['--conditions=@cilium-ts/source', '--disable-warning=ExperimentalWarning', 'tools/fuzz/src/main.ts'],
+  mutants: [
+    '--conditions=@cilium-ts/source',
+    '--disable-warning=ExperimentalWarning',
+    'tools/mutants/src/main.ts',
+  ],
 };
 
 const [flag, command, ...rest] = process.argv.slice(2);

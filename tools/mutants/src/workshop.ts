@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// A copy of the repository in which faults are tried: sources of its own, dependencies shared.
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { applied, type Mutant } from './mutant.ts';
+
+/** Test files that should find a fault, the quickest first; `kernel` needs root and builds of the BPF programs. */
+export interface Suite {
+  readonly project: 'unit' | 'kernel';
+  readonly paths: readonly string[];
+}
+
+const TIMEOUT_MS = 240_000;
+
+export class Workshop {
+  readonly root: string;
+
+  /** @param source root of the repository; what is not committed is taken along */
+  constructor(source: string) {
+    this.root = mkdtempSync(join(tmpdir(), 'cilium-ts-mutants-'));
+    for (const entry of [
+      'apps',
+      'bpf',
+      'deploy',
+      'dist',
+      'libs',
+      'tools',
+      'jest.config.mjs',
+      'package.json',
+      'tsconfig.base.json',
+      'tsconfig.json',
+    ])
+      cpSync(join(source, entry), join(this.root, entry), { recursive: true, verbatimSymlinks: true });
+    // Packages of ours are links into the tree they stand in: they must lead to the copy.
+    cpSync(join(source, 'node_modules/@cilium-ts'), join(this.root, 'node_modules/@cilium-ts'), {
+      recursive: true,
+      verbatimSymlinks: true,
+    });
+    this.#linkPackages(source);
+  }
+
+  #linkPackages(source: string): void {
+    const shared = join(source, 'node_modules');
+    for (const name of readdirSync(shared))
+      if (name !== '@cilium-ts') symlinkSync(join(shared, name), join(this.root, 'node_modules', name));
+  }
+
+  /** Runs `work` while the fault is in place. */
+  with<T>(mutant: Mutant, work: () => T): T {
+    const path = join(this.root, mutant.file);
+    const before = readFileSync(path, 'utf8');
+    writeFileSync(path, applied(this.root, mutant));
+    try {
+      return work();
+    } finally {
+      writeFileSync(path, before);
+    }
+  }
+
+  /** @throws Error with the compiler's words */
+  buildBpf(): void {
+    const out = join(this.root, 'dist/bpf');
+    const { status, stderr } = spawnSync('make', ['-C', 'bpf', `OUT=${out}`], {
+      cwd: this.root,
+      encoding: 'utf8',
+    });
+    if (status !== 0) throw new Error(stderr.slice(-2000));
+  }
+
+  /** Whether all tests of the suite pass. */
+  passes({ project, paths }: Suite): boolean {
+    const jest = join(this.root, 'node_modules/jest/bin/jest.js');
+    const args = [
+      jest,
+      '--selectProjects',
+      project,
+      '--bail',
+      '--forceExit',
+      '--testTimeout=60000',
+      '--',
+      ...paths,
+    ];
+    const { status } = spawnSync(process.execPath, args, {
+      cwd: this.root,
+      stdio: 'ignore',
+      timeout: TIMEOUT_MS,
+      env: { ...process.env, NODE_OPTIONS: '' },
+    });
+    return status === 0;
+  }
+
+  remove(): void {
+    rmSync(this.root, { recursive: true, force: true });
+  }
+}
