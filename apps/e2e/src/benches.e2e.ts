@@ -23,7 +23,7 @@ function checkReport(name: string, { code, stdout, stderr }: Outcome): void {
   }
 }
 
-test.each(['policy-latency', 'pod-start', 'agent-memory'])(
+test.each(['policy-latency', 'policy-churn', 'pod-start', 'agent-memory'])(
   '%s measures in a running cluster and leaves nothing behind',
   async (name) => {
     checkReport(name, await runBench(name));

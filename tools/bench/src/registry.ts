@@ -4,6 +4,7 @@ import type { Bench } from './bench.ts';
 import { podPacket } from './pod-packet.ts';
 import { podStart } from './pod-start.ts';
 import { podCrr, podRr } from './pod-tcp.ts';
+import { policyChurn } from './policy-churn.ts';
 import { policyCompile } from './policy-compile.ts';
 import { policyLatency } from './policy-latency.ts';
 import { start } from './start.ts';
@@ -14,6 +15,7 @@ export const BENCHES: readonly Bench[] = [
   podCrr,
   podPacket,
   policyCompile,
+  policyChurn,
   policyLatency,
   podStart,
   start,
