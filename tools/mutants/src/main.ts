@@ -18,7 +18,8 @@ const BPF: readonly Suite[] = [
 function tryOne(workshop: Workshop, mutant: Mutant): string {
   return workshop.with(mutant, () => {
     const inBpf = mutant.file.startsWith('bpf/');
-    if (inBpf) workshop.buildBpf();
+    const problem = inBpf ? workshop.buildBpf() : undefined;
+    if (problem !== undefined) return `DOES NOT BUILD: ${problem}`;
     const found = (inBpf ? BPF : TYPESCRIPT).find((suite) => !workshop.passes(suite));
     return found ? `killed by ${found.project} ${found.paths[0]}` : 'SURVIVED';
   });
@@ -32,7 +33,7 @@ function run(mutants: readonly Mutant[]): number {
     if (!sound) throw new Error('the tests fail without any fault: nothing can be said');
     for (const mutant of mutants) {
       const result = tryOne(workshop, mutant);
-      if (result !== 'SURVIVED') killed++;
+      if (result.startsWith('killed')) killed++;
       console.log(`${result.padEnd(44)} ${mutant.file}: ${mutant.name}`);
       if (mutant.file.startsWith('bpf/')) workshop.buildBpf();
     }

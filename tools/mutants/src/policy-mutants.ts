@@ -105,7 +105,7 @@ const bpf: readonly Mutant[] = [
     name: 'open connections are never judged again',
     file: POLICY_H,
     find: '(f->entry->flags & bit) && epoch == r->epoch &&',
-    replace: '(f->entry->flags & bit) &&',
+    replace: '(f->entry->flags & bit) && epoch != 0xdeadbeefu &&',
   },
   {
     name: 'the verdict is thrown away',

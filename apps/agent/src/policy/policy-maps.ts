@@ -100,15 +100,17 @@ export class PolicyMaps {
    */
   async follow(identities: Iterable<number>): Promise<void> {
     const ids = [...identities];
+    if (ids.length === 0) return;
     let failure: unknown;
-    for (const live of [...this.#live.values()]) {
+    const follow = async (live: Live): Promise<void> => {
       try {
         await this.#followOne(live, ids);
       } catch (error) {
         failure ??= error;
         this.#forget(live);
       }
-    }
+    };
+    await Promise.all([...this.#live.values()].map(follow));
     if (failure !== undefined) throw failure;
   }
 

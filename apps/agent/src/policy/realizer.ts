@@ -74,6 +74,7 @@ export type Decision =
 const REMOVE_AFTER_MS = 2000;
 const FORGET_AFTER_MS = 120_000;
 const RETRY_MS = 1000;
+const PERSIST_AFTER_MS = 2000;
 
 export class PolicyRealizer {
   readonly #ports: RealizerPorts;
@@ -93,6 +94,10 @@ export class PolicyRealizer {
   };
   #error: string | undefined;
   #failures = 0;
+  /** What the state kept last was about. */
+  #persisted = '';
+  #persistedAt: PolicyRevision | undefined;
+  #persistPending = false;
   #chain: Promise<void> = Promise.resolve();
   #queued = false;
   #stopped = false;
@@ -292,7 +297,7 @@ export class PolicyRealizer {
   }
 
   #settle(at: PolicyRevision | undefined): void {
-    this.#ports.persist(this.#snapshot());
+    this.#persist();
     if (this.#error !== undefined) this.#later(RETRY_MS, () => void this.refresh());
     const told = this.#told;
     this.#told = { at, error: this.#error };
@@ -357,6 +362,25 @@ export class PolicyRealizer {
     this.#timers.add(timer);
   }
 
+  /** What numbers mean is kept at once; a revision that only brings subjects of other nodes can wait. */
+  #persist(): void {
+    const numbers = this.#maps.list().map(({ number }) => number);
+    const mark = [...numbers, '', ...this.#ports.endpoints.numbers()].join();
+    if (mark !== this.#persisted) {
+      this.#persisted = mark;
+      this.#persistNow();
+    } else if (!this.#persistPending && this.#published.at !== this.#persistedAt) {
+      this.#persistPending = true;
+      this.#later(PERSIST_AFTER_MS, () => this.#persistNow());
+    }
+  }
+
+  #persistNow(): void {
+    this.#persistPending = false;
+    this.#persistedAt = this.#published.at;
+    this.#ports.persist(this.#snapshot());
+  }
+
   #snapshot(): PersistedPolicy {
     const inUse = this.#ports.endpoints.numbers();
     return {
@@ -413,6 +437,7 @@ export class PolicyRealizer {
   }
 
   async stop(): Promise<void> {
+    if (this.#persistPending) this.#persistNow();
     this.#stopped = true;
     for (const timer of this.#timers) clearTimeout(timer);
     for (const wake of [...this.#waiters]) wake();
