@@ -42,6 +42,14 @@ export function parseL7(
   }
   const listener = parseListener(context, object['listener'], `${where}.listener`);
   if (listener) conditions.push(listener);
+  if (rules && listener)
+    context.read.fail(context.at(`${where}.listener`), 'cannot be combined with L7 rules');
+  const terminated = object['terminatingTLS'] !== undefined && object['terminatingTLS'] !== null;
+  if (rules && names && names.length > 0 && !terminated)
+    context.read.fail(
+      context.at(`${where}.serverNames`),
+      'cannot be combined with L7 rules without terminatingTLS',
+    );
   return conditions.sort((a, b) => b.rank - a.rank)[0];
 }
 
@@ -81,12 +89,34 @@ function parseRules(
       `only one of http, kafka, dns, l7proto in one rule, not ${[...present, ...(generic ? ['l7proto'] : [])].join(' and ')}`,
     );
   }
-  if (generic !== undefined) return note(context, `${where}.l7proto`, `L7 rules (${generic})`, RANK_L7PROTO);
+  if (generic !== undefined) {
+    checkPorts(context, 'l7proto', ports, path);
+    return note(context, `${where}.l7proto`, `L7 rules (${generic})`, RANK_L7PROTO);
+  }
   const name = present[0];
   if (name === undefined) return undefined;
   parseFamily(context, name, object[name] as unknown[], `${path}.${name}`);
   checkPorts(context, name, ports, path);
   return note(context, `${where}.${name}`, `L7 rules (${name})`, FAMILIES[name]!.rank);
+}
+
+const KAFKA_ROLES: readonly string[] = ['produce', 'consume'];
+const MISMATCH_ACTIONS: readonly string[] = ['LOG', 'ADD', 'DELETE', 'REPLACE'];
+
+function checkHeaderMatches(context: ItemContext, value: unknown, path: string): void {
+  const { read } = context;
+  read.list(value, path)?.forEach((item, index) => {
+    const at = `${path}[${index}]`;
+    const object = read.object(item, at, ['name', 'value', 'secret', 'mismatch']) ?? {};
+    if (!read.text(object['name'], `${at}.name`)) read.fail(`${at}.name`, 'is missing');
+    read.text(object['value'], `${at}.value`);
+    const action = read.text(object['mismatch'], `${at}.mismatch`) ?? '';
+    if (action !== '' && !MISMATCH_ACTIONS.includes(action))
+      read.fail(`${at}.mismatch`, `${JSON.stringify(action)} is not one of ${MISMATCH_ACTIONS.join(', ')}`);
+    const secret = read.object(object['secret'], `${at}.secret`, ['namespace', 'name']);
+    if (secret && !read.text(secret['name'], `${at}.secret.name`))
+      read.fail(`${at}.secret.name`, 'is missing');
+  });
 }
 
 function parseFamily(context: ItemContext, name: string, rules: unknown[], path: string): void {
@@ -96,12 +126,17 @@ function parseFamily(context: ItemContext, name: string, rules: unknown[], path:
     const at = `${path}[${index}]`;
     const object = read.object(rule, at, FAMILIES[name]!.fields);
     if (!object) return;
-    if (name === 'http')
+    if (name === 'http') {
       for (const field of ['path', 'method']) checkRegex(context, object[field], `${at}.${field}`);
+      checkHeaderMatches(context, object['headerMatches'], `${at}.headerMatches`);
+    }
     if (name === 'dns') checkDnsName(context, object, at);
     if (name === 'kafka' && object['role'] !== undefined && object['apiKey'] !== undefined) {
       read.fail(at, 'role and apiKey exclude each other');
     }
+    const role = name === 'kafka' ? read.text(object['role'], `${at}.role`) : undefined;
+    if (role !== undefined && !KAFKA_ROLES.includes(role.toLowerCase()))
+      read.fail(`${at}.role`, `${JSON.stringify(role)} is not one of ${KAFKA_ROLES.join(', ')}`);
   });
 }
 
