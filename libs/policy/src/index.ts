@@ -87,3 +87,4 @@ export {
   type SliceObject,
   type WorldKind,
 } from './feed.ts';
+export { PublicationReader, type PublishedEntry } from './publication-reader.ts';

@@ -7,6 +7,7 @@ import { podCrr, podRr } from './pod-tcp.ts';
 import { policyChurn } from './policy-churn.ts';
 import { policyCompile } from './policy-compile.ts';
 import { policyLatency } from './policy-latency.ts';
+import { policyScale } from './policy-scale.ts';
 import { start } from './start.ts';
 
 /** Every bench, in the order of the list. */
@@ -16,6 +17,7 @@ export const BENCHES: readonly Bench[] = [
   podPacket,
   policyCompile,
   policyChurn,
+  policyScale,
   policyLatency,
   podStart,
   start,

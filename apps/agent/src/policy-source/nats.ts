@@ -9,8 +9,8 @@ import {
   type PolicyPublication,
   type PolicyRevision,
   type PolicySource,
+  PublicationReader,
 } from '@cilium-ts/policy';
-import { PublicationReader } from './publication-reader.ts';
 
 export interface NatsPolicySourceOptions {
   readonly node: string;

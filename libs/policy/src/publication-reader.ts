@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errorMessage } from '@cilium-ts/base';
-import type { BucketEntry } from '@cilium-ts/bus';
-import {
-  HEAD_KEY,
-  compareRevisions,
-  decodeRuleSet,
-  decodeSubject,
-  type CidrIdentity,
-  type Head,
-  type PolicyPublication,
-  type PolicyRevision,
-  type RuleSet,
-  type Subject,
-} from '@cilium-ts/policy';
+import { HEAD_KEY, compareRevisions, decodeRuleSet, decodeSubject, type Head } from './publication.ts';
+import type { CidrIdentity, PolicyPublication, PolicyRevision, RuleSet, Subject } from './rule-set.ts';
+
+/** One key of the policy bucket as it is now. */
+export interface PublishedEntry {
+  readonly key: string;
+  /** Undefined: the key was deleted. */
+  readonly value: string | undefined;
+  /** What is wrong with the stored bytes; the value is undefined then. */
+  readonly damage?: string;
+}
 
 interface Pending {
   ruleSets: Map<string, RuleSet>;
@@ -70,11 +68,11 @@ export class PublicationReader {
   }
 
   /** The complete bucket. Without a head it is empty or half written: nothing is said, so nothing changes. */
-  snapshot(entries: readonly BucketEntry[]): void {
+  snapshot(entries: readonly PublishedEntry[]): void {
     this.#pending = nothingPending();
     this.#problem = undefined;
     this.#prefixes.clear();
-    let head: BucketEntry | undefined;
+    let head: PublishedEntry | undefined;
     for (const entry of entries) {
       if (entry.key === HEAD_KEY) head = entry;
       else this.#take(entry);
@@ -82,12 +80,12 @@ export class PublicationReader {
     if (head) this.#head(head, true);
   }
 
-  change(entry: BucketEntry): void {
+  change(entry: PublishedEntry): void {
     if (entry.key !== HEAD_KEY) this.#take(entry);
     else this.#head(entry, this.#last === undefined);
   }
 
-  #head({ value, damage }: BucketEntry, snapshot: boolean): void {
+  #head({ value, damage }: PublishedEntry, snapshot: boolean): void {
     if (value === undefined && damage === undefined) return;
     let at: PolicyRevision | undefined;
     try {
@@ -101,7 +99,7 @@ export class PublicationReader {
     else if (at) this.#publish(at, snapshot);
   }
 
-  #take({ key, value, damage }: BucketEntry): void {
+  #take({ key, value, damage }: PublishedEntry): void {
     const dot = key.indexOf('.');
     const kind = key.slice(0, dot);
     const rest = key.slice(dot + 1);

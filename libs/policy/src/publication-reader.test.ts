@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tested: bucket entries become publications; nothing half, nothing old, nothing damaged. How: entries by hand.
 import { describe, expect, test } from '@jest/globals';
-import type { BucketEntry } from '@cilium-ts/bus';
-import { PolicyEngine, encodeRuleSet, encodeSubject, type PolicyPublication } from '@cilium-ts/policy';
-import { PublicationReader } from './publication-reader.ts';
+import {
+  PolicyEngine,
+  PublicationReader,
+  encodeRuleSet,
+  encodeSubject,
+  type PolicyPublication,
+  type PublishedEntry,
+} from './index.ts';
 
-let version = 0;
-const put = (key: string, value: string): BucketEntry => ({ key, value, version: ++version });
-const gone = (key: string): BucketEntry => ({ key, value: undefined, version: ++version });
-const head = (epoch: number, revision: number): BucketEntry =>
+const put = (key: string, value: string): PublishedEntry => ({ key, value });
+const gone = (key: string): PublishedEntry => ({ key, value: undefined });
+const head = (epoch: number, revision: number): PublishedEntry =>
   put('head', JSON.stringify({ epoch, revision, leader: 'x' }));
 
-function documents(): { ruleSet: BucketEntry; subject: BucketEntry } {
+function documents(): { ruleSet: PublishedEntry; subject: PublishedEntry } {
   const engine = new PolicyEngine({ cluster: 'default' });
   engine.compile();
   const [subject] = engine.state().subjects;
