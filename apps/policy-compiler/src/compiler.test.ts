@@ -181,6 +181,30 @@ describe('the compiler', () => {
     expect((await conditions())['Valid']).toMatchObject({ status: 'True' });
   });
 
+  test('rules that no proxy could carry out together are told at the later policy', async () => {
+    const rule = (rules: unknown): unknown => ({
+      endpointSelector: { matchLabels: { app: 'frontend' } },
+      egress: [{ toPorts: [{ ports: [{ port: '9092', protocol: 'TCP' }], rules }] }],
+    });
+    const create = (name: string, rules: unknown): Promise<unknown> =>
+      client.create(CILIUM_NETWORK_POLICIES, {
+        metadata: { name, namespace: 'default' },
+        spec: rule(rules),
+      } as never);
+    await create('l7-a', { http: [{ method: 'GET' }] });
+    await create('l7-b', { kafka: [{ topic: 't' }] });
+    const message = await poll(async () => {
+      const object = (await client.get(CILIUM_NETWORK_POLICIES, { name: 'l7-b', namespace: 'default' })) as {
+        status?: { conditions?: Condition[] };
+      };
+      return object.status?.conditions?.find(({ reason }) => reason === 'Conflict')?.message;
+    });
+    expect(message).toContain('spec.egress[0].toPorts[0]');
+    expect(message).toContain('CNP default/l7-a');
+    for (const name of ['l7-a', 'l7-b'])
+      await client.delete(CILIUM_NETWORK_POLICIES, { name, namespace: 'default' });
+  });
+
   test('the audit annotation takes effect on a policy that is there, and ends with it', async () => {
     const annotate = (value: string | null): Promise<unknown> =>
       client.patch(CILIUM_NETWORK_POLICIES, target, 'merge', {

@@ -10,9 +10,11 @@ import {
   PolicyEngine,
   PolicyFeed,
   compareRevisions,
+  findConflicts,
   formatProblems,
   policyKey,
   type EngineOptions,
+  type Finding,
   type NodeReport,
   type PolicyKind,
   type PolicyName,
@@ -55,6 +57,7 @@ export class Compiler {
   readonly #revisions = new Map<string, number | undefined>();
   readonly #versions = new Map<string, string>();
   readonly #previous = new Map<string, PolicyObject>();
+  #conflicting: ReadonlyMap<string, readonly Finding[]> | undefined;
   #memory: Bucket | undefined;
   #bucket: Bucket | undefined;
   #acks: Bucket | undefined;
@@ -207,6 +210,7 @@ export class Compiler {
     if (this.#versions.get(key) === version) return;
     this.#versions.set(key, version);
     const state = this.feed.upsertPolicy(object as never, this.#previous.get(uid ?? ''));
+    this.#conflicting = undefined;
     this.#revisions.set(key, undefined);
     if (state.problems.length > 0) {
       this.#options.log.warn({ ...id, problems: formatProblems(state.problems) }, 'invalid policy');
@@ -219,6 +223,7 @@ export class Compiler {
     const { name, namespace, uid } = object.metadata;
     const key = policyKey({ kind, name: name ?? '', ...(namespace === undefined ? {} : { namespace }) });
     this.feed.deletePolicy({ ...object, kind } as PolicyObject);
+    this.#conflicting = undefined;
     this.#versions.delete(key);
     this.#revisions.delete(key);
     this.#remember(uid ?? '', undefined);
@@ -295,10 +300,19 @@ export class Compiler {
     if (unpublished.length > 0) this.#status.changed();
   }
 
+  /** Looked for once after each change of a policy. */
+  #conflicts(): ReadonlyMap<string, readonly Finding[]> {
+    this.#conflicting ??= Map.groupBy(findConflicts([...this.engine.policies()]), ({ policy }) =>
+      policyKey(policy.id),
+    );
+    return this.#conflicting;
+  }
+
   #progress(id: PolicyName): Progress {
     const revision = this.#revisions.get(policyKey(id));
     const nodes = [...this.#inputs.nodes];
-    if (revision === undefined) return { revision, acknowledged: 0, nodes: nodes.length };
+    const conflicts = this.#conflicts().get(policyKey(id));
+    if (revision === undefined) return { revision, acknowledged: 0, nodes: nodes.length, conflicts };
     const wanted = { epoch: this.#publisher.at.epoch, revision };
     const reports = nodes.map((node) => this.#reports.get(node));
     const acknowledged = reports.filter((report) => report && compareRevisions(report, wanted) >= 0).length;
@@ -308,6 +322,7 @@ export class Compiler {
       acknowledged,
       nodes: nodes.length,
       error: failed && `${failed.node}: ${failed.error}`,
+      conflicts,
     };
   }
 }

@@ -15,6 +15,7 @@ import {
   type PolicyKind,
   type PolicyName,
   type PolicyObjectState,
+  type Problem,
 } from '@cilium-ts/policy';
 
 /** How far the nodes are with an object. */
@@ -25,6 +26,8 @@ export interface Progress {
   readonly nodes: number;
   /** A node that could not realise it, with its reason. */
   readonly error?: string | undefined;
+  /** What it wants otherwise than another policy does for the same traffic. */
+  readonly conflicts?: readonly Problem[] | undefined;
 }
 
 /** The conditions that an object should show. */
@@ -58,6 +61,8 @@ function enforcedCondition(state: PolicyObjectState, progress: Progress): Condit
       state.previousInForce ? `the last valid version is enforced: ${acks}` : 'nothing of it is enforced',
     );
   }
+  if (progress.conflicts && progress.conflicts.length > 0)
+    return off('Conflict', `${formatProblems(progress.conflicts)} (${acks})`);
   if (state.unenforced.length > 0)
     return off('PartlyUnenforced', `${formatProblems(state.unenforced)} (${acks})`);
   if (error !== undefined) return off('NodeFailed', `${acks}; ${error}`);

@@ -26,6 +26,7 @@ export {
   type PeerSelector,
   type PolicyName,
   type PortMatch,
+  type ConditionTerm,
   type Rule,
   type RuleAction,
   type RuleItem,
@@ -38,6 +39,7 @@ export { MapState, type MapChange, type Select } from './map-state.ts';
 export { encodeEntry, encodeKey } from './entry-bytes.ts';
 export { SelectorCache } from './selector-cache.ts';
 export { selects, type LabelSelector, type Requirement } from './selector.ts';
+export { findConflicts } from './conflict.ts';
 export { reviewPolicies, type Finding } from './review.ts';
 export { yamlLines } from './yaml-lines.ts';
 export { PolicyEngine, type EngineDelta, type EngineOptions, type EngineState } from './engine.ts';

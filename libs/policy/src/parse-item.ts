@@ -128,5 +128,5 @@ function parseAuthentication(context: ItemContext, value: unknown): RuleItem['un
     'authentication.mode',
     'mutual authentication: not enforced yet, so this traffic is dropped',
   );
-  return { reason: 'mutual authentication', rank: RANK_AUTHENTICATION };
+  return { reason: 'mutual authentication', rank: RANK_AUTHENTICATION, terms: { authentication: mode } };
 }

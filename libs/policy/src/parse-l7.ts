@@ -50,7 +50,24 @@ export function parseL7(
       context.at(`${where}.serverNames`),
       'cannot be combined with L7 rules without terminatingTLS',
     );
-  return conditions.sort((a, b) => b.rank - a.rank)[0];
+  const [first] = conditions.sort((a, b) => b.rank - a.rank);
+  return first && { ...first, terms: termsOf(object, rules?.reason, listener?.rank) };
+}
+
+/** TLS contexts by what they refer to; listeners differ only where none of them goes first. */
+function termsOf(
+  object: Record<string, unknown>,
+  parser: string | undefined,
+  listenerRank: number | undefined,
+): NonNullable<UnenforcedCondition['terms']> {
+  const tls = [object['terminatingTLS'], object['originatingTLS']].map((value) => value ?? null);
+  return {
+    ...(parser === undefined ? {} : { 'L7 rules': parser }),
+    ...(tls.every((value) => value === null) ? {} : { TLS: JSON.stringify(tls) }),
+    ...(listenerRank === undefined
+      ? {}
+      : { listener: `${JSON.stringify(object['listener'])} at rank ${listenerRank}` }),
+  };
 }
 
 function parseListener(context: ItemContext, value: unknown, where: string): UnenforcedCondition | undefined {

@@ -39,7 +39,11 @@ export interface UnenforcedCondition {
   readonly reason: string;
   /** Below 255; above 1 it takes traffic away from plain allows of the same flow. */
   readonly rank: number;
+  /** What must be equal in every rule for the same peers and ports of one subject, by what it is about. */
+  readonly terms?: Readonly<Partial<Record<ConditionTerm, string>>>;
 }
+
+export type ConditionTerm = 'L7 rules' | 'TLS' | 'listener' | 'authentication';
 
 export interface PortMatch {
   readonly origin: Origin;

@@ -29,7 +29,7 @@ import { peerIdentities } from './policy-inputs.ts';
 
 const THREADS = 2;
 const IDENTITIES = 1000;
-const READY_MS = 120_000;
+const READY_MS = 600_000;
 const NAMESPACE = 'bench';
 
 interface Bed {

@@ -2,7 +2,7 @@
 import { readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError, errorMessage } from '@cilium-ts/base';
-import { policyKey, reviewPolicies, type ParsedPolicy, type Problem } from '@cilium-ts/policy';
+import { findConflicts, policyKey, reviewPolicies, type ParsedPolicy, type Problem } from '@cilium-ts/policy';
 import { parsePolicyText, type TextPolicy } from '@cilium-ts/policy/text';
 import { EXIT } from '@cilium-ts/terminal';
 import { printLine, printValue, type OutputOptions } from '../print.ts';
@@ -156,6 +156,8 @@ export function validateTexts(
       parsed.set(policy.result.value, entry);
     }
   }
+  for (const finding of findConflicts([...parsed.keys()]))
+    problems.push(placed(parsed.get(finding.policy)!, finding, 'error'));
   for (const finding of reviewPolicies([...parsed.keys()]))
     problems.push(placed(parsed.get(finding.policy)!, finding, 'warning'));
   const order = new Map(texts.map(({ file }, index) => [file, index]));
