@@ -77,8 +77,12 @@ export async function removeAbandonedRuns(): Promise<void> {
     for (const [pid, of] of processes) if (of === run) kill(pid);
     const mark = netnsMark(run);
     const own = found.filter((path) => basename(path).startsWith(`ctst-r${run}-`) && path !== mark);
-    for (const path of own) if (existsSync(`${path}/cgroup.procs`)) await removeCgroup(path);
-    const below = mountPoints().filter((point) => own.some((path) => `${point}/`.startsWith(`${path}/`)));
+    const points = mountPoints();
+    // A cgroup file system that a test mounted for itself is a mount, not a cgroup of the run.
+    const groups = own.filter((path) => existsSync(`${path}/cgroup.procs`) && !points.includes(path));
+    // One group may be seen through several mounts.
+    for (const path of groups) if (existsSync(path)) await removeCgroup(path);
+    const below = points.filter((point) => own.some((path) => `${point}/`.startsWith(`${path}/`)));
     for (const point of below.reverse()) execFileSync('umount', ['-l', point]);
     for (const path of own) remove(path);
     removeNetnsDir(run);

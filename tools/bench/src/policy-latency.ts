@@ -10,7 +10,7 @@ import { buildLoadTool } from './tcp-load.ts';
 
 const NODES = ['node1', 'node2'] as const;
 const POLICY = 'bench-deny';
-const GOAL_MS = 100;
+const GOAL_MS = 50;
 
 interface Samples {
   readonly created: number[];

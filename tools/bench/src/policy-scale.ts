@@ -94,12 +94,12 @@ async function openBed(): Promise<Bed> {
   return { client, natsUrl, stop };
 }
 
-/** Nodes in threads; resolves when all follow the policy. */
-async function startNodes(natsUrl: string, count: number): Promise<Worker[]> {
+/** Nodes in threads, put into `workers`; resolves when all follow the policy. */
+async function startNodes(natsUrl: string, count: number, workers: Worker[]): Promise<void> {
   const names = Array.from({ length: count }, (_, at) => `node${at + 1}`);
   const perThread = Math.ceil(count / THREADS);
   let ready = 0;
-  const workers = Array.from({ length: THREADS }, (_, at) => {
+  for (let at = 0; at < THREADS; at++) {
     const task: NodesTask = {
       natsUrl,
       names: names.slice(at * perThread, (at + 1) * perThread),
@@ -110,10 +110,9 @@ async function startNodes(natsUrl: string, count: number): Promise<Worker[]> {
       execArgv: ['--conditions=@cilium-ts/source', '--disable-warning=ExperimentalWarning'],
     });
     worker.on('message', (message) => (ready += message === 'ready' ? 1 : 0));
-    return worker;
-  });
+    workers.push(worker);
+  }
   await waitFor('the nodes', () => ready >= count, { timeoutMs: READY_MS, intervalMs: 50 });
-  return workers;
 }
 
 async function bytesOf(workers: readonly Worker[]): Promise<number> {
@@ -202,7 +201,7 @@ async function applyAll(
 async function run({ small, log }: BenchOptions): Promise<BenchRow[]> {
   const [nodes, policies] = small ? [20, 3] : [1000, 250];
   const bed = await openBed();
-  let workers: Worker[] = [];
+  const workers: Worker[] = [];
   let bus: BusConnection | undefined;
   try {
     const { client, natsUrl } = bed;
@@ -218,7 +217,7 @@ async function run({ small, log }: BenchOptions): Promise<BenchRow[]> {
     log(`${nodes} nodes, ${policies} policies`);
     const progress = new Progress();
     bus = await progress.follow(natsUrl);
-    workers = await startNodes(natsUrl, nodes);
+    await startNodes(natsUrl, nodes, workers);
     await waitFor('the first policy', () => progress.head > 0 && progress.reached(progress.head, nodes), {
       timeoutMs: READY_MS,
       intervalMs: 20,
