@@ -63,6 +63,16 @@ describe('publications', () => {
     expect(seen).toHaveLength(1);
   });
 
+  test('a snapshot that lacks a rule set which a subject names is not used', () => {
+    const { reader: read, seen, problems } = reader();
+    const { ruleSet, subject } = documents();
+    read.snapshot([subject, head(1, 1)]);
+    expect(seen).toEqual([]);
+    expect(problems[0]).toContain('which is not there');
+    read.snapshot([ruleSet, subject, head(1, 1)]);
+    expect(seen[0]!.ruleSets).toHaveLength(1);
+  });
+
   test('a damaged document keeps its publication from being used', () => {
     const { reader: read, seen, problems } = reader();
     const { ruleSet } = documents();

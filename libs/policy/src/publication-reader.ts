@@ -95,8 +95,19 @@ export class PublicationReader {
     }
     // After a wiped store the compiler starts over with a higher epoch, so an older head is a leader of the past.
     if (at && this.#last && compareRevisions(at, this.#last) < 0) return;
+    if (snapshot) this.#problem ??= this.#missing();
     if (this.#problem !== undefined) this.#onProblem(at, this.#problem);
     else if (at) this.#publish(at, snapshot);
+  }
+
+  /** A key that is written while everything is read may be missed: what refers to it tells. */
+  #missing(): string | undefined {
+    const { ruleSets, subjects } = this.#pending;
+    for (const { identity, ruleSet, pods = {} } of subjects.values()) {
+      const absent = [ruleSet, ...Object.values(pods)].find((id) => !ruleSets.has(id));
+      if (absent !== undefined) return `subject.${identity} names rule set ${absent}, which is not there`;
+    }
+    return undefined;
   }
 
   #take({ key, value, damage }: PublishedEntry): void {

@@ -148,8 +148,6 @@ async function untilConverted(converting: PodHooks): Promise<void> {
 test('judges every packet exactly once while links take the place of filters', async () => {
   const start = (await netlink.link(DEVICE, node)).stats!.rxPackets;
   await hooks.attach(device);
-  expect(await filters()).toBe(2);
-  expect(readdirSync(links)).toEqual([]);
   while (hooks.pending > 0) {
     send();
     await new Promise((resolve) => setImmediate(resolve));
