@@ -165,8 +165,13 @@ async function runCase(lane: Lane, { name, policies, probes }: Case): Promise<vo
       if (got !== wanted) throw new Error(`got:\n${got}`);
       return true;
     });
-    const told = await drops(lane);
-    for (const { from, drop } of probes) if (drop) expect([name, ...told]).toContain(`${from} ${drop}`);
+    // Flows follow their packets by a moment.
+    await eventually(`${name}: reasons of the drops`, async () => {
+      const told = await drops(lane);
+      const missing = probes.filter(({ from, drop }) => drop && !told.has(`${from} ${drop}`));
+      if (missing.length > 0) throw new Error(`${JSON.stringify(missing)} not in ${[...told].join(', ')}`);
+      return true;
+    });
   } finally {
     if (yaml !== '') await deleteYaml(yaml);
   }
