@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tested: one policy feature after another on real connections.
+// Tested: one policy feature after another on real connections, with the reason of each drop as Hubble tells it.
 // How: several namespaces side by side, each with two clients and two servers on both nodes; a case applies its policies there,
 // asks what must pass and what must not, and takes them away again.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { apply, eventually, kubectl, pods, tryKubectl, type PodInfo } from './cluster.ts';
+import { apply, eventually, inAgent, kubectl, pods, tryKubectl, type PodInfo } from './cluster.ts';
 import { CASES, type Case, type Probe } from './policy-cases.ts';
 
 const LANES = 4;
@@ -126,14 +126,47 @@ const expected = (probes: readonly Probe[]): string =>
     .map(({ from, to, port, drop }) => `${from} -> ${to}:${port} ${drop ? 'dropped' : 'passes'}`)
     .join('\n');
 
+/** Drops of the lane's clients, as `from reason direction`. */
+async function drops(lane: Lane): Promise<Set<string>> {
+  const found = new Set<string>();
+  for (const node of NODES) {
+    const flows = await inAgent(
+      node,
+      'hubble',
+      'observe',
+      '--namespace',
+      lane.namespace,
+      '--verdict',
+      'DROPPED',
+      '--type',
+      'drop',
+      '--last',
+      '50',
+      '-o',
+      'json',
+    );
+    for (const line of flows.split('\n').filter((text) => text.startsWith('{'))) {
+      const { flow } = JSON.parse(line) as {
+        flow?: { source?: { pod_name?: string }; drop_reason_desc?: string; traffic_direction?: string };
+      };
+      if (flow) found.add(`${flow.source?.pod_name} ${flow.drop_reason_desc} ${flow.traffic_direction}`);
+    }
+  }
+  return found;
+}
+
 async function runCase(lane: Lane, { name, policies, probes }: Case): Promise<void> {
   const yaml = policies(lane.namespace).join('---\n');
   if (yaml !== '') await apply(yaml);
   try {
     const wanted = expected(probes);
+    // Asked again until the reasons are right too: at first a policy of the case before may still be the one that drops.
     await eventually(`${name}:\n${wanted}`, async () => {
       const got = await answersOf(lane, probes);
       if (got !== wanted) throw new Error(`got:\n${got}`);
+      const told = await drops(lane);
+      const missing = probes.filter(({ from, drop }) => drop && !told.has(`${from} ${drop}`));
+      if (missing.length > 0) throw new Error(`${JSON.stringify(missing)} not in ${[...told].join(', ')}`);
       return true;
     });
   } finally {
