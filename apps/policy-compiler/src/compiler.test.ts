@@ -28,6 +28,7 @@ import {
   MapState,
   SelectorCache,
   decodeRuleSet,
+  subjectKey,
   type Head,
   type Subject,
 } from '@cilium-ts/policy';
@@ -143,7 +144,7 @@ const spec = (port: string): unknown => ({
 const target = { name: 'p', namespace: 'default' };
 
 async function verdict(port: number): Promise<string | undefined> {
-  const subject = JSON.parse((await policy!.get('subject.300'))!.value!) as Subject;
+  const subject = JSON.parse((await policy!.get(subjectKey((await head()).epoch, 300)))!.value!) as Subject;
   const ruleSet = decodeRuleSet((await policy!.get(`ruleset.${subject.ruleSet}`))!.value!);
   const identities = new SelectorCache();
   identities.update(301, labelsFromMap(identity('301', 'backend')['security-labels']));

@@ -65,6 +65,8 @@ export class Compiler {
   #synced = false;
   #memoryRead = false;
   #leading = false;
+  /** The lead was won and not used yet. */
+  #elected = false;
   #timer: NodeJS.Timeout | undefined;
   #publishing = false;
   #again = false;
@@ -138,6 +140,7 @@ export class Compiler {
 
   setLeading(leading: boolean): void {
     this.#leading = leading;
+    this.#elected = leading;
     if (!leading) this.published.set(undefined);
     // Another compiler may have written in between: look at the bucket anew before the first word.
     this.#attached = false;
@@ -277,7 +280,8 @@ export class Compiler {
   async #publishOnce(): Promise<void> {
     const bucket = this.#bucket;
     if (this.#leading && bucket && !this.#attached) {
-      const { cidrs, next } = await this.#publisher.attach(bucket);
+      const { cidrs, next } = await this.#publisher.attach(bucket, this.#elected);
+      this.#elected = false;
       // With nothing there, the numbers given here are those that nodes know best.
       this.engine.restoreCidrs(cidrs ?? this.engine.state().cidrs, next);
       this.#attached = true;

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-import { errorMessage, type Clock, type Logger } from '@cilium-ts/base';
+import { AppError, errorMessage, type Clock, type Logger } from '@cilium-ts/base';
 import type { Bucket, BucketEntry } from '@cilium-ts/bus';
 import { CIDR_IDENTITY_MIN } from '@cilium-ts/identity';
 import {
+  CLAIM_KEY,
   HEAD_KEY,
   cidrKey,
   encodeRuleSet,
   encodeSubject,
   ruleSetKey,
+  parseEpochKey,
   subjectKey,
   type CidrIdentity,
+  type Claim,
   type EngineState,
   type Head,
   type PolicyRevision,
@@ -21,6 +24,8 @@ interface Session {
   readonly bucket: Bucket;
   readonly written: Map<string, string>;
   headVersion: number;
+  /** A head was written: until then documents may be there that no head speaks of, from a write that failed half-way. */
+  spoken: boolean;
 }
 
 /** Rule sets that nothing refers to stay this long for nodes that are late, in milliseconds. */
@@ -58,29 +63,51 @@ export class Publisher {
 
   /**
    * Reads what the bucket holds. Returns the CIDR numbers in use there (undefined where it never held any policy, or lost it),
-   * and the first that was never given.
+   * and the first that was never given. Only one that was `elected` since it last wrote may take the lead from another.
+   * @throws AppError `bus-conflict`
    */
-  async attach(bucket: Bucket): Promise<{ cidrs: CidrIdentity[] | undefined; next: number }> {
+  async attach(
+    bucket: Bucket,
+    elected: boolean,
+  ): Promise<{ cidrs: CidrIdentity[] | undefined; next: number }> {
     const entries = (await bucket.entries()).filter((entry) => entry.value !== undefined);
     const written = new Map<string, string>();
-    let headEntry: BucketEntry | undefined;
-    for (const entry of entries) {
-      if (entry.key === HEAD_KEY) headEntry = entry;
-      else written.set(entry.key, entry.value!);
-    }
+    for (const { key, value } of entries) if (key !== HEAD_KEY && key !== CLAIM_KEY) written.set(key, value!);
+    const headEntry = entries.find(({ key }) => key === HEAD_KEY);
     const head = headEntry ? (JSON.parse(headEntry.value!) as Head) : undefined;
+    const claim = entries.find(({ key }) => key === CLAIM_KEY);
+    await this.#claim(bucket, claim, head?.epoch ?? 0, elected);
     // The deleted head of a bucket still has a version; an absent one is 0.
-    this.#session = { bucket, written, headVersion: headEntry?.version ?? 0 };
+    this.#session = { bucket, written, headVersion: headEntry?.version ?? 0, spoken: false };
     this.#revision = Math.max(this.#revision, head?.revision ?? 0);
-    if (this.#epoch <= (head?.epoch ?? 0) && head?.leader !== this.#name) this.#epoch = 0;
-    // Seconds of the clock: higher than any earlier leader's also after the store was lost.
-    this.#epoch ||= Math.max((head?.epoch ?? 0) + 1, Math.floor(this.#clock.now() / 1000));
-    const cidrs = [...written].flatMap(([key, prefix]) =>
-      key.startsWith('cidr.') ? [{ prefix, identity: Number(key.slice(5)) }] : [],
-    );
+    const cidrs = [...written].flatMap(([key, prefix]) => {
+      const parts = parseEpochKey(key);
+      return parts?.kind === 'cidr' && parts.epoch === head?.epoch
+        ? [{ prefix, identity: parts.identity }]
+        : [];
+    });
     // A store that was lost knows no numbers, nodes do: begin where no number was given of late.
     const fresh = CIDR_IDENTITY_MIN + (this.#epoch % FRESH_STARTS) * FRESH_STEP;
     return { cidrs: head && cidrs, next: head?.nextCidr ?? fresh };
+  }
+
+  /** Takes an epoch that nobody else has or had, unless the one we have is still the newest. */
+  async #claim(
+    bucket: Bucket,
+    entry: BucketEntry | undefined,
+    headEpoch: number,
+    elected: boolean,
+  ): Promise<void> {
+    const claim = entry ? (JSON.parse(entry.value!) as Claim) : undefined;
+    const newest = Math.max(headEpoch, claim?.epoch ?? 0);
+    if (claim?.leader === this.#name && claim.epoch === this.#epoch && headEpoch <= this.#epoch) return;
+    if (newest >= this.#epoch) {
+      if (!elected) throw deposed(newest, this.#epoch);
+      // Seconds of the clock: higher than any earlier leader's also after the store was lost.
+      this.#epoch = Math.max(newest + 1, Math.floor(this.#clock.now() / 1000));
+    }
+    const ours: Claim = { epoch: this.#epoch, leader: this.#name };
+    await bucket.compareAndSet(CLAIM_KEY, JSON.stringify(ours), entry?.version ?? 0);
   }
 
   detach(): void {
@@ -91,18 +118,20 @@ export class Publisher {
   async publish(state: EngineState): Promise<boolean> {
     const session = this.#session;
     if (!session) return false;
-    const wanted = documents(state);
+    const wanted = documents(state, this.#epoch);
     const changed = [...wanted].filter(([key, value]) => session.written.get(key) !== value);
-    const gone = [...session.written.keys()].filter((key) => !wanted.has(key) && !key.startsWith('ruleset.'));
+    const gone = [...session.written.keys()].filter(
+      (key) => !wanted.has(key) && parseEpochKey(key)?.epoch === this.#epoch,
+    );
     for (const key of wanted.keys()) this.#unused.delete(key);
-    if (changed.length === 0 && gone.length === 0 && session.headVersion > 0) {
-      this.#collect(session, wanted);
+    if (changed.length === 0 && gone.length === 0 && session.spoken) {
+      await this.#collect(session, wanted);
       return false;
     }
     const counts = { changed: changed.length, removed: gone.length };
     await withSpan('policy publish', counts, () => this.#writeAll(session, changed, gone, state.nextCidr));
     this.#log.info({ epoch: this.#epoch, revision: this.#revision, ...counts }, 'policy published');
-    this.#collect(session, wanted);
+    await this.#collect(session, wanted);
     return true;
   }
 
@@ -128,6 +157,7 @@ export class Publisher {
       JSON.stringify(head),
       session.headVersion,
     );
+    session.spoken = true;
     this.#revision = head.revision;
   }
 
@@ -140,28 +170,45 @@ export class Publisher {
     );
   }
 
-  /** Deletes rule sets that have been unused for long enough. */
-  #collect(session: Session, wanted: ReadonlyMap<string, string>): void {
+  /** Deletes what earlier leaders left, and rule sets that have been unused for long enough. */
+  async #collect(session: Session, wanted: ReadonlyMap<string, string>): Promise<void> {
     const now = this.#clock.monotonic();
-    for (const key of session.written.keys()) {
-      if (wanted.has(key)) continue;
+    const old = [...session.written.keys()].filter((key) => {
+      if (wanted.has(key)) return false;
+      const epoch = parseEpochKey(key)?.epoch;
+      if (epoch !== undefined) return epoch < this.#epoch;
       const since = this.#unused.get(key) ?? now;
       this.#unused.set(key, since);
-      if (now - since < KEEP_UNUSED_MS) continue;
+      return now - since >= KEEP_UNUSED_MS;
+    });
+    if (old.length === 0) return;
+    await this.#stillOurs(session);
+    for (const key of old) {
       this.#unused.delete(key);
       session.written.delete(key);
       session.bucket.delete(key).catch((error: unknown) => {
-        this.#log.debug({ key, error: errorMessage(error) }, 'unused rule set not deleted');
+        this.#log.debug({ key, error: errorMessage(error) }, 'unused document not deleted');
       });
     }
   }
+
+  /** Rule sets are shared by all leaders: one that was deposed must not delete what its successor refers to. */
+  async #stillOurs({ bucket }: Session): Promise<void> {
+    const { value } = (await bucket.get(CLAIM_KEY)) ?? {};
+    const claim = value === undefined ? undefined : (JSON.parse(value) as Claim);
+    if (claim?.epoch !== this.#epoch || claim.leader !== this.#name) throw deposed(claim?.epoch, this.#epoch);
+  }
 }
 
-function documents(state: EngineState): Map<string, string> {
+const deposed = (newest: number | undefined, ours: number): AppError =>
+  new AppError('bus-conflict', `epoch ${newest} leads, ours is ${ours}`);
+
+function documents(state: EngineState, epoch: number): Map<string, string> {
   const wanted = new Map<string, string>();
   for (const ruleSet of state.ruleSets) wanted.set(ruleSetKey(ruleSet.id), encodeOnce(ruleSet));
-  for (const subject of state.subjects) wanted.set(subjectKey(subject.identity), encodeSubject(subject));
-  for (const { prefix, identity } of state.cidrs) wanted.set(cidrKey(identity), prefix);
+  for (const subject of state.subjects)
+    wanted.set(subjectKey(epoch, subject.identity), encodeSubject(subject));
+  for (const { prefix, identity } of state.cidrs) wanted.set(cidrKey(epoch, identity), prefix);
   return wanted;
 }
 

@@ -6,6 +6,7 @@ import {
   PublicationReader,
   encodeRuleSet,
   encodeSubject,
+  subjectKey,
   type PolicyPublication,
   type PublishedEntry,
 } from './index.ts';
@@ -21,7 +22,7 @@ function documents(): { ruleSet: PublishedEntry; subject: PublishedEntry } {
   const [subject] = engine.state().subjects;
   return {
     ruleSet: put(`ruleset.${subject!.ruleSet}`, encodeRuleSet(engine.ruleSet(subject!.ruleSet)!)),
-    subject: put(`subject.${subject!.identity}`, encodeSubject(subject!)),
+    subject: put(subjectKey(1, subject!.identity), encodeSubject(subject!)),
   };
 }
 
@@ -48,19 +49,43 @@ describe('publications', () => {
 
   test('later changes wait for their head, removed prefixes are named', () => {
     const { reader: read, seen } = reader();
-    read.snapshot([put('cidr.16777217', '10.0.0.0/8'), head(1, 1)]);
-    read.change(gone('cidr.16777217'));
-    read.change(gone('subject.300'));
+    read.snapshot([put('cidr.1.16777217', '10.0.0.0/8'), head(1, 1)]);
+    read.change(gone('cidr.1.16777217'));
+    read.change(gone('subject.1.300'));
     expect(seen).toHaveLength(1);
     read.change(head(1, 2));
     expect(seen[1]).toMatchObject({ snapshot: false, removedCidrs: ['10.0.0.0/8'], removedSubjects: [300] });
   });
 
-  test('the head of an earlier leader is ignored', () => {
+  test('the words and the head of an earlier leader are ignored', () => {
     const { reader: read, seen } = reader();
-    read.snapshot([head(5, 3)]);
+    read.snapshot([put('cidr.5.16777217', '10.0.0.0/8'), head(5, 3)]);
+    read.change(put('cidr.4.16777217', '11.0.0.0/8'));
+    read.change(gone('cidr.4.16777217'));
+    read.change(put('subject.4.300', 'damaged'));
     read.change(head(4, 9));
     expect(seen).toHaveLength(1);
+    read.change(head(5, 4));
+    expect(seen[1]).toMatchObject({ cidrs: [], removedCidrs: [], subjects: [] });
+  });
+
+  test('the first head of a new leader takes away what it does not name', () => {
+    const { reader: read, seen } = reader();
+    const { ruleSet, subject } = documents();
+    const kept = put('cidr.1.16777218', '10.2.0.0/16');
+    read.snapshot([put('cidr.1.16777217', '10.1.0.0/16'), kept, ruleSet, subject, head(1, 1)]);
+    // The new leader's words come in between those of the old one and do not count before its head.
+    read.change(put('cidr.2.16777218', '10.2.0.0/16'));
+    read.change(put('cidr.1.16777219', '10.3.0.0/16'));
+    read.change(head(1, 2));
+    expect(seen[1]).toMatchObject({ snapshot: false, removedCidrs: [], removedSubjects: [] });
+    expect(seen[1]!.cidrs).toEqual([{ prefix: '10.3.0.0/16', identity: 16777219 }]);
+    read.change(head(2, 3));
+    const { cidrs, removedCidrs, removedSubjects, snapshot } = seen[2]!;
+    expect(snapshot).toBe(false);
+    expect(cidrs).toEqual([{ prefix: '10.2.0.0/16', identity: 16777218 }]);
+    expect(removedCidrs).toEqual(['10.1.0.0/16', '10.3.0.0/16']);
+    expect(removedSubjects).toEqual(seen[0]!.subjects.map(({ identity }) => identity));
   });
 
   test('a snapshot that lacks a rule set which a subject names is not used', () => {

@@ -12,18 +12,38 @@ export const ACK_BUCKET = 'cilium-policy-acks';
 export const COMPILER_BUCKET = 'cilium-policy-compiler';
 
 export const HEAD_KEY = 'head';
+/** Whose turn it is to write: a Claim, taken by compare-and-set before a leader's first word. */
+export const CLAIM_KEY = 'claim';
 
 export function ruleSetKey(id: string): string {
   return `ruleset.${id}`;
 }
 
-export function subjectKey(identity: number): string {
-  return `subject.${identity}`;
+/**
+ * What is no rule set carries the epoch of its writer: a leader that was deposed and does not know it yet writes beside
+ * what is in force, not over it.
+ */
+export function subjectKey(epoch: number, identity: number): string {
+  return `subject.${epoch}.${identity}`;
 }
 
 /** Keys may not hold `/` or `:`, so the number is the key and the prefix the value. */
-export function cidrKey(identity: number): string {
-  return `cidr.${identity}`;
+export function cidrKey(epoch: number, identity: number): string {
+  return `cidr.${epoch}.${identity}`;
+}
+
+/** The parts of a key of one epoch; undefined for rule sets and all else. */
+export function parseEpochKey(
+  key: string,
+): { readonly kind: 'subject' | 'cidr'; readonly epoch: number; readonly identity: number } | undefined {
+  const [, kind, epoch, identity] = /^(subject|cidr)\.(\d+)\.(\d+)$/.exec(key) ?? [];
+  if (kind === undefined) return undefined;
+  return { kind: kind as 'subject' | 'cidr', epoch: Number(epoch), identity: Number(identity) };
+}
+
+export interface Claim {
+  readonly epoch: number;
+  readonly leader: string;
 }
 
 /** Written last: everything of this revision is in the bucket. */

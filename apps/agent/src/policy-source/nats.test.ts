@@ -13,6 +13,7 @@ import {
   HEAD_KEY,
   POLICY_BUCKET,
   PolicyEngine,
+  subjectKey,
   type NodeReport,
   type PolicyPublication,
 } from '@cilium-ts/policy';
@@ -76,7 +77,7 @@ function documents(): { key: string; text: string; subjectKey: string; subject: 
   return {
     key: `ruleset.${subject!.ruleSet}`,
     text: encodeRuleSet(engine.ruleSet(subject!.ruleSet)!),
-    subjectKey: `subject.${subject!.identity}`,
+    subjectKey: subjectKey(1, subject!.identity),
     subject: encodeSubject(subject!),
   };
 }
