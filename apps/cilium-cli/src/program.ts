@@ -115,7 +115,7 @@ function addPolicy(program: Command): void {
     .option('--from <source>', 'namespace/pod, namespace/key=value, an address or an entity')
     .option('--to <destination>', 'the same')
     .option('--port <port/protocol>', 'number or name, as in 8080/TCP')
-    .option('--l7 <request>', "for example 'GET /x'")
+    .option('--l7 <request>', "'GET /x', 'GET http://host/x' with lines of headers, or 'DNS name'")
     .option('--flow <uuid>', 'a flow this node has seen, instead of all of these')
     .option('--file <file>', 'policies that count as well')
     .option('--offline', 'the policies of --file alone')

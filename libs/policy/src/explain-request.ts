@@ -10,7 +10,11 @@ import {
   type ExplainEndpoint,
   type FlowExplanation,
 } from './explain-flow.ts';
-import { policyKey, type ParsedPolicy } from './rule.ts';
+import type { Explanation } from './explain.ts';
+import { judgeL7, parseL7Request, type L7Request } from './l7-request.ts';
+import { originKey } from './origin.ts';
+import { formatOriginObject } from './rule-set.ts';
+import { policyKey, type ParsedPolicy, type UnenforcedCondition } from './rule.ts';
 import { parsePolicyText } from './policy-text.ts';
 
 /** By identity, by labels, or by an address outside of the cluster. */
@@ -32,7 +36,7 @@ export interface AskedFlow {
   readonly policies: string;
   /** Those policies alone. */
   readonly offline: boolean;
-  /** `GET /x`; empty for none. */
+  /** `GET /x`, `DNS name`; empty for none. */
   readonly l7: string;
 }
 
@@ -53,7 +57,9 @@ export function answerExplain(engine: PolicyEngine, asked: AskedFlow): FlowExpla
   const query = { source, destination, protocol, port: portOf(asked.port) };
   const asking = asked.offline ? withoutPolicies(engine, [source, destination]) : engine;
   const answer = explainFlow(engineExplainSource(asking, more), query);
-  return asked.l7 === '' ? answer : { ...answer, notes: [...answer.notes, l7Note(answer, asked.l7)] };
+  if (asked.l7 === '') return answer;
+  const policies = asked.offline ? more : [...asking.policies(), ...more];
+  return { ...answer, notes: [...answer.notes, ...l7Notes(answer, asked.l7, policies)] };
 }
 
 function portOf(text: string): number | string {
@@ -108,9 +114,56 @@ function withoutPolicies(engine: PolicyEngine, endpoints: readonly ExplainEndpoi
   return empty;
 }
 
-function l7Note({ directions }: FlowExplanation, request: string): string {
-  const conditional = directions.find(({ verdict }) => verdict === 'unenforced');
-  return conditional
-    ? `${request}: L7 rules are not enforced yet, so on ${conditional.direction} everything they govern is dropped`
-    : `${request}: no L7 rule decides here, so every request has this verdict`;
+/** What L7 rules would say of the request, for each side where one decides. */
+function l7Notes(
+  { directions }: FlowExplanation,
+  text: string,
+  policies: Iterable<ParsedPolicy>,
+): readonly string[] {
+  const request = parseL7Request(text);
+  const conditional = directions.filter(({ verdict }) => verdict === 'unenforced');
+  if (conditional.length === 0)
+    return [`${text}: no L7 rule decides here, so every request has this verdict`];
+  const conditions = conditionsByOrigin(policies);
+  return conditional.flatMap((side) => [
+    `${text} on ${side.direction}: ${l7Answer(side, request, conditions)}`,
+    `L7 rules are not enforced yet, so on ${side.direction} everything they govern is dropped`,
+  ]);
+}
+
+function conditionsByOrigin(policies: Iterable<ParsedPolicy>): ReadonlyMap<string, UnenforcedCondition> {
+  const conditions = new Map<string, UnenforcedCondition>();
+  for (const { rules } of policies)
+    for (const { ports, unenforced } of rules.flatMap(({ items }) => items))
+      for (const match of ports === 'any' ? [] : ports) {
+        const condition = match.unenforced ?? unenforced;
+        if (condition) conditions.set(originKey(match.origin), condition);
+      }
+  return conditions;
+}
+
+/** One rule that lets the request pass is enough; a plain allow of the same traffic lets every request pass. */
+function l7Answer(
+  { matched }: Explanation,
+  request: L7Request,
+  conditions: ReadonlyMap<string, UnenforcedCondition>,
+): string {
+  const misses: string[] = [];
+  for (const { verdict, origin } of matched) {
+    if (!origin || verdict === 'deny' || verdict === 'pass') continue;
+    const name = `${formatOriginObject(origin)} ${origin.path}`;
+    if (verdict === 'allow') return `would pass by ${name}, which has no L7 rules`;
+    const condition = conditions.get(originKey(origin));
+    if (!condition?.l7) {
+      misses.push(`${name} asks for ${condition?.reason ?? 'more than L4'}, which is not judged here`);
+      continue;
+    }
+    const { family } = condition.l7;
+    const { allowedBy, nearest } = judgeL7(condition.l7, request);
+    const more = condition.reason.startsWith('L7 rules') ? '' : `, if ${condition.reason} agree`;
+    if (allowedBy !== undefined) return `would pass by ${name}.rules.${family}[${allowedBy}]${more}`;
+    const miss = nearest ? `[${nearest.index}]: ${nearest.text}` : ': rules of another protocol';
+    misses.push(`nearest miss ${name}.rules.${family}${miss}`);
+  }
+  return `would be refused; ${misses.join('; ')}`;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The parts of a port rule that no L4 map can decide. They are checked for shape, and turn the rule into one that is
 // dropped with a reason of its own until something enforces them.
+import type { L7Family, L7Rules } from './l7-request.ts';
 import type { ItemContext } from './parse-item.ts';
 import {
   RANK_DNS,
@@ -51,7 +52,8 @@ export function parseL7(
       'cannot be combined with L7 rules without terminatingTLS',
     );
   const [first] = conditions.sort((a, b) => b.rank - a.rank);
-  return first && { ...first, terms: termsOf(object, rules?.reason, listener?.rank) };
+  const l7 = rules?.l7 ? { l7: rules.l7 } : {};
+  return first && { ...first, terms: termsOf(object, rules?.reason, listener?.rank), ...l7 };
 }
 
 /** TLS contexts by what they refer to; listeners differ only where none of them goes first. */
@@ -108,13 +110,15 @@ function parseRules(
   }
   if (generic !== undefined) {
     checkPorts(context, 'l7proto', ports, path);
-    return note(context, `${where}.l7proto`, `L7 rules (${generic})`, RANK_L7PROTO);
+    const condition = note(context, `${where}.l7proto`, `L7 rules (${generic})`, RANK_L7PROTO);
+    return { ...condition, l7: { family: 'other', rules: [] } };
   }
   const name = present[0];
   if (name === undefined) return undefined;
   parseFamily(context, name, object[name] as unknown[], `${path}.${name}`);
   checkPorts(context, name, ports, path);
-  return note(context, `${where}.${name}`, `L7 rules (${name})`, FAMILIES[name]!.rank);
+  const condition = note(context, `${where}.${name}`, `L7 rules (${name})`, FAMILIES[name]!.rank);
+  return { ...condition, l7: { family: name as L7Family, rules: object[name] as L7Rules['rules'] } };
 }
 
 const KAFKA_ROLES: readonly string[] = ['produce', 'consume'];

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the parsers make of an object: checked, with implicit labels added, still in terms of selectors and names.
+import type { L7Rules } from './l7-request.ts';
 import type { Problem } from './problem.ts';
 import type { Direction, Origin, PolicyKind, Tier } from './rule-set.ts';
 import type { LabelSelector } from './selector.ts';
@@ -41,6 +42,8 @@ export interface UnenforcedCondition {
   readonly rank: number;
   /** What must be equal in every rule for the same peers and ports of one subject, by what it is about. */
   readonly terms?: Readonly<Partial<Record<ConditionTerm, string>>>;
+  /** The requests that it lets pass. */
+  readonly l7?: L7Rules;
 }
 
 export type ConditionTerm = 'L7 rules' | 'TLS' | 'listener' | 'authentication';
