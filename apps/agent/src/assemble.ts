@@ -59,7 +59,8 @@ function createPolicySource({ config, client, nodeName, logger }: Foundation): P
       allowLocalhost: config.text('allow-localhost') !== 'policy',
       hostFirewall: config.bool('enable-host-firewall'),
     };
-    return new EmbeddedPolicySource({ client, engine, log: logger });
+    const namespace = config.text('k8s-namespace');
+    return new EmbeddedPolicySource({ client, engine, node: nodeName, namespace, log: logger });
   }
   const url = config.text('nats-url');
   const service = config.text('nats-service');

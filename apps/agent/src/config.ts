@@ -129,6 +129,11 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
     'kube-system/cilium-nats',
     'namespace/name of the Service whose EndpointSlices name NATS',
   ),
+  text(
+    'k8s-namespace',
+    'kube-system',
+    'where the agent runs: of the lease for the status of policies with bus=embedded',
+  ),
   text('nats-url', '', 'nats://host:port instead of the Service'),
   oneOf('policy-enforcement-mode', 'default', ['default', 'always', 'never'], 'when endpoints are isolated'),
   bool('policy-audit-mode', false, 'policy drops become audited forwards on the whole node'),

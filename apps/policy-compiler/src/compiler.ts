@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errorMessage, type Clock, type Logger } from '@cilium-ts/base';
 import { Bucket, BusConnection, NatsEndpoints, type BucketEntry } from '@cilium-ts/bus';
-import type { KubeClient, KubeObject } from '@cilium-ts/kube';
+import {
+  ConditionWriter,
+  POLICY_STATUS_RESOURCES,
+  type KubeClient,
+  type KubeObject,
+  type WantedConditions,
+} from '@cilium-ts/kube';
 import {
   ACK_BUCKET,
   AUDIT_ANNOTATION,
@@ -10,6 +16,7 @@ import {
   PolicyEngine,
   PolicyFeed,
   compareRevisions,
+  conditionsOf,
   findConflicts,
   formatProblems,
   policyKey,
@@ -19,11 +26,11 @@ import {
   type PolicyKind,
   type PolicyName,
   type PolicyObject,
+  type Progress,
 } from '@cilium-ts/policy';
 import { Inputs } from './inputs.ts';
 import { PublishedState } from './published-state.ts';
 import { Publisher } from './publisher.ts';
-import { StatusWriter, type Progress } from './status-writer.ts';
 
 export interface CompilerOptions {
   readonly client: KubeClient;
@@ -51,7 +58,7 @@ export class Compiler {
   readonly #endpoints: NatsEndpoints;
   readonly #bus: BusConnection;
   readonly #publisher: Publisher;
-  readonly #status: StatusWriter;
+  readonly #status: ConditionWriter;
   readonly #reports = new Map<string, NodeReport>();
   /** Revision that first contained the newest version of each object; undefined while unpublished. */
   readonly #revisions = new Map<string, number | undefined>();
@@ -78,12 +85,7 @@ export class Compiler {
     this.feed = new PolicyFeed(this.engine);
     this.#publisher = new Publisher(name, clock, log);
     this.#endpoints = new NatsEndpoints(() => this.#bus.addressesChanged());
-    this.#status = new StatusWriter(client, clock, log, {
-      states: () => this.feed.states(),
-      object: (id) => this.#inputs.policyObject(id),
-      progress: (id) => this.#progress(id),
-      active: () => this.#leading && this.#publisher.ready,
-    });
+    this.#status = new ConditionWriter(client, clock, log, () => this.#conditions());
     this.#inputs = new Inputs(client, log, this.feed, natsService, {
       onChange: () => this.#changed(),
       onPolicy: (object, kind) => this.#policyChanged(object, kind),
@@ -302,6 +304,17 @@ export class Compiler {
     for (const key of unpublished)
       if (this.#revisions.has(key)) this.#revisions.set(key, this.#publisher.at.revision);
     if (unpublished.length > 0) this.#status.changed();
+  }
+
+  /** Only the leader writes. */
+  #conditions(): WantedConditions[] {
+    if (!this.#leading || !this.#publisher.ready) return [];
+    return [...this.feed.states()].flatMap((state) => {
+      const resource = POLICY_STATUS_RESOURCES.get(state.id.kind);
+      const object = this.#inputs.policyObject(state.id);
+      if (!resource || !object) return [];
+      return [{ resource, object, conditions: conditionsOf(state, this.#progress(state.id)) }];
+    });
   }
 
   /** Looked for once after each change of a policy. */

@@ -63,6 +63,7 @@ export {
   NETWORK_POLICIES,
   NODES,
   PODS,
+  POLICY_STATUS_RESOURCES,
   REPLICA_SETS,
   SECRETS,
   SERVICES,
@@ -91,6 +92,7 @@ export {
   type KubeConfig,
   type LoadOptions,
 } from './config.ts';
+export { ConditionWriter, mergeConditions, type WantedConditions } from './condition-writer.ts';
 export {
   KubeClient,
   type CallOptions,

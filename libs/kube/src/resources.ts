@@ -133,3 +133,11 @@ export const CILIUM_CIDR_GROUPS_V2ALPHA1 = resource(
   'CiliumCIDRGroup',
   false,
 );
+
+/** Policy kinds that have a status, by kind: NetworkPolicy has none. */
+export const POLICY_STATUS_RESOURCES: ReadonlyMap<string, ResourceRef<KubeObject>> = new Map(
+  [CILIUM_NETWORK_POLICIES, CILIUM_CLUSTERWIDE_NETWORK_POLICIES, CLUSTER_NETWORK_POLICIES].map((one) => [
+    one.kind,
+    one as ResourceRef<KubeObject>,
+  ]),
+);

@@ -18,6 +18,7 @@ export {
   type Verdict,
 } from './rule-set.ts';
 export type { PolicySource, PolicySourceState } from './ports.ts';
+export { conditionsOf, type Progress } from './status.ts';
 export { formatProblem, formatProblems, type Problem } from './problem.ts';
 export {
   policyKey,

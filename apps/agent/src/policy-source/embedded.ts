@@ -23,9 +23,12 @@ import {
   formatProblems,
   type EngineOptions,
   type PolicyPublication,
+  type PolicyRevision,
   type PolicySource,
   type WorldKind,
 } from '@cilium-ts/policy';
+
+import { EmbeddedStatus } from './embedded-status.ts';
 
 const POLICIES = [
   CILIUM_NETWORK_POLICIES,
@@ -45,6 +48,9 @@ const WORLD = [
 ] as unknown as readonly ResourceRef<KubeObject>[];
 
 export interface EmbeddedPolicySourceOptions {
+  readonly node: string;
+  /** Of the lease of the agent that writes the policies' status. */
+  readonly namespace: string;
   readonly client: KubeClient;
   readonly engine: EngineOptions;
   readonly log: Logger;
@@ -59,6 +65,8 @@ export class EmbeddedPolicySource implements PolicySource {
   readonly #engine: PolicyEngine;
   readonly #feed: PolicyFeed;
   readonly #reflectors: Reflector<KubeObject>[] = [];
+  readonly #policies = new Map<string, Reflector<KubeObject>>();
+  readonly #status: EmbeddedStatus;
   #onUpdate: ((publication: PolicyPublication) => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #ready = false;
@@ -70,6 +78,16 @@ export class EmbeddedPolicySource implements PolicySource {
     this.#engine = new PolicyEngine(options.engine);
     this.#feed = new PolicyFeed(this.#engine);
     this.#wire();
+    const { client, log, node, namespace } = options;
+    this.#status = new EmbeddedStatus({
+      client,
+      log,
+      feed: this.#feed,
+      node,
+      namespace,
+      objectOf: ({ kind, namespace: of, name }) =>
+        this.#policies.get(kind)?.store.get(of === undefined ? name : `${of}/${name}`),
+    });
   }
 
   /** What explain asks. */
@@ -83,12 +101,13 @@ export class EmbeddedPolicySource implements PolicySource {
     // Half of the inputs would be half of the policy.
     void Promise.all(this.#reflectors.map((reflector) => reflector.synced)).then(() => {
       this.#ready = true;
+      this.#status.start();
       this.#changed();
     });
   }
 
-  acknowledge(): void {
-    // Nobody else waits for this node's word.
+  acknowledge(at: PolicyRevision, error?: string): void {
+    this.#status.realised(at, error);
   }
 
   state(): { kind: 'embedded'; connected: boolean; detail: string } {
@@ -99,17 +118,18 @@ export class EmbeddedPolicySource implements PolicySource {
 
   async stop(): Promise<void> {
     clearTimeout(this.#timer);
-    await Promise.all(this.#reflectors.map((reflector) => reflector.stop()));
+    await Promise.all([this.#status.stop(), ...this.#reflectors.map((reflector) => reflector.stop())]);
   }
 
   #wire(): void {
     const feed = this.#feed;
     for (const resource of POLICIES) {
-      this.#follow(
+      const reflector = this.#follow(
         resource as ResourceRef<KubeObject>,
         (object) => this.#policy({ ...object, kind: resource.kind }),
         (object) => feed.deletePolicy({ ...object, kind: resource.kind } as never),
       );
+      this.#policies.set(resource.kind, reflector as unknown as Reflector<KubeObject>);
     }
     for (const resource of WORLD) {
       const kind = resource.kind as WorldKind;
@@ -123,6 +143,7 @@ export class EmbeddedPolicySource implements PolicySource {
 
   #policy(object: KubeObject): void {
     const { problems } = this.#feed.upsertPolicy(object as never);
+    this.#status.changed();
     if (problems.length === 0) return;
     const { name, namespace } = object.metadata;
     this.#options.log.warn(
@@ -135,7 +156,7 @@ export class EmbeddedPolicySource implements PolicySource {
     resource: ResourceRef<T>,
     upsert: (object: T) => void,
     remove: (object: T) => void,
-  ): void {
+  ): Reflector<T> {
     const reflector = new Reflector({ client: this.#options.client, resource, log: this.#options.log });
     const then = (act: (object: T) => void) => (object: T) => {
       act(object);
@@ -144,6 +165,7 @@ export class EmbeddedPolicySource implements PolicySource {
     const put = then(upsert);
     reflector.subscribe({ onAdd: put, onUpdate: (_, object) => put(object), onDelete: then(remove) });
     this.#reflectors.push(reflector as unknown as Reflector<KubeObject>);
+    return reflector;
   }
 
   #changed(): void {
@@ -156,12 +178,13 @@ export class EmbeddedPolicySource implements PolicySource {
 
   #publish(): void {
     const delta = this.#engine.compile();
-    if (this.#published && !delta) return;
+    if (this.#published && !delta) return this.#status.changed();
     const at = { epoch: 0, revision: ++this.#revision };
     const snapshot = !this.#published;
     this.#published = true;
     const none = { removedSubjects: [], removedCidrs: [] };
     const content = snapshot ? { ...this.#engine.state(), ...none } : delta!;
+    this.#status.published(at.revision);
     this.#onUpdate?.({ at, snapshot, ...content });
   }
 }
