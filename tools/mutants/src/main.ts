@@ -6,33 +6,53 @@ import { Workshop, type Suite } from './workshop.ts';
 
 const USAGE = 'npm run mutants -- policy [--only TEXT] [--list]';
 
-const TYPESCRIPT: readonly Suite[] = [
-  { project: 'unit', paths: ['libs/policy/', 'tools/fuzz', 'tools/bench/src/policy-compile'] },
-  { project: 'kernel', paths: ['tools/fuzz'] },
-];
-const BPF: readonly Suite[] = [
-  { project: 'kernel', paths: ['tools/fuzz'] },
-  { project: 'kernel', paths: ['apps/agent/src/datapath/packets'] },
-];
-
-function tryOne(workshop: Workshop, mutant: Mutant): string {
-  return workshop.with(mutant, () => {
-    const inBpf = mutant.file.startsWith('bpf/');
-    const problem = inBpf ? workshop.buildBpf() : undefined;
-    if (problem !== undefined) return `DOES NOT BUILD: ${problem}`;
-    const found = (inBpf ? BPF : TYPESCRIPT).find((suite) => !workshop.passes(suite));
-    return found ? `killed by ${found.project} ${found.paths[0]}` : 'SURVIVED';
-  });
+/** Faults of one part of the product, and the tests that should find them. */
+interface Target {
+  readonly mutants: readonly Mutant[];
+  readonly typescript: readonly Suite[];
+  readonly bpf: readonly Suite[];
 }
 
-function run(mutants: readonly Mutant[]): number {
+const TARGETS: Readonly<Record<string, Target>> = {
+  policy: {
+    mutants: POLICY_MUTANTS,
+    typescript: [
+      { project: 'unit', paths: ['libs/policy/', 'tools/fuzz', 'tools/bench/src/policy-compile'] },
+      { project: 'kernel', paths: ['tools/fuzz'] },
+    ],
+    bpf: [
+      { project: 'kernel', paths: ['tools/fuzz'] },
+      { project: 'kernel', paths: ['apps/agent/src/datapath/packets'] },
+    ],
+  },
+};
+
+function tryOne(workshop: Workshop, mutant: Mutant, { typescript, bpf }: Target): string {
+  try {
+    return workshop.with(mutant, () => {
+      const inBpf = mutant.file.startsWith('bpf/');
+      const problem = inBpf ? workshop.buildBpf() : undefined;
+      if (problem !== undefined) return `DOES NOT BUILD: ${problem}`;
+      for (const suite of inBpf ? bpf : typescript) {
+        const judgement = workshop.judge(suite);
+        if (judgement === 'failed') return `killed by ${suite.project} ${suite.paths[0]}`;
+        if (judgement !== 'passed') return judgement === 'timeout' ? 'TIMEOUT' : 'DOES NOT LOAD';
+      }
+      return 'SURVIVED';
+    });
+  } catch (error) {
+    return `DOES NOT APPLY: ${(error as Error).message}`;
+  }
+}
+
+function run(target: Target, mutants: readonly Mutant[]): number {
   const workshop = new Workshop(process.cwd());
   let killed = 0;
   try {
-    const sound = [...TYPESCRIPT, ...BPF].every((suite) => workshop.passes(suite));
+    const sound = [...target.typescript, ...target.bpf].every((suite) => workshop.judge(suite) === 'passed');
     if (!sound) throw new Error('the tests fail without any fault: nothing can be said');
     for (const mutant of mutants) {
-      const result = tryOne(workshop, mutant);
+      const result = tryOne(workshop, mutant, target);
       if (result.startsWith('killed')) killed++;
       console.log(`${result.padEnd(44)} ${mutant.file}: ${mutant.name}`);
       if (mutant.file.startsWith('bpf/')) workshop.buildBpf();
@@ -50,9 +70,15 @@ function main(args: readonly string[]): number {
     allowPositionals: true,
     options: { only: { type: 'string' }, list: { type: 'boolean' } },
   });
-  if (positionals.join() !== 'policy') throw new Error(`allowed: policy\n${USAGE}`);
-  const mutants = POLICY_MUTANTS.filter(({ name }) => name.includes(values.only ?? ''));
-  if (!values.list) return run(mutants);
+  const target = positionals.length === 1 ? TARGETS[positionals[0]!] : undefined;
+  if (!target) throw new Error(`allowed: ${Object.keys(TARGETS).join(', ')}\n${USAGE}`);
+  const { only } = values;
+  const mutants = target.mutants.filter(({ name }) => only === undefined || name.includes(only));
+  if (mutants.length === 0) {
+    const names = target.mutants.map(({ name }) => `  ${name}`).join('\n');
+    throw new Error(`no fault has ${JSON.stringify(only)} in its name; there are\n${names}`);
+  }
+  if (!values.list) return run(target, mutants);
   for (const { file, name } of mutants) console.log(`${file}: ${name}`);
   return 0;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Faults in the policy path: each compiles, loads and makes some verdict, origin or entry wrong.
 import type { Mutant } from './mutant.ts';
+import { POLICY_INPUT_MUTANTS } from './policy-input-mutants.ts';
 
 const POLICY_H = 'bpf/lib/policy.h';
 const RESOLVE = 'libs/policy/src/resolve.ts';
@@ -304,4 +305,4 @@ const compiler: readonly Mutant[] = [
   },
 ];
 
-export const POLICY_MUTANTS: readonly Mutant[] = [...bpf, ...compiler];
+export const POLICY_MUTANTS: readonly Mutant[] = [...bpf, ...compiler, ...POLICY_INPUT_MUTANTS];

@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // A copy of the repository in which faults are tried: sources of its own, dependencies shared.
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { applied, type Mutant } from './mutant.ts';
@@ -13,6 +22,29 @@ export interface Suite {
 }
 
 const TIMEOUT_MS = 240_000;
+
+/** `broken`: nothing could be tested, since a file did not load or the kernel refused a program. */
+export type Judgement = 'passed' | 'failed' | 'broken' | 'timeout';
+
+export interface JestReport {
+  readonly testResults: readonly {
+    readonly assertionResults: readonly {
+      readonly status: string;
+      readonly failureMessages: readonly string[];
+    }[];
+  }[];
+}
+
+/** One failed test that is about behaviour is enough. */
+export function readReport({ testResults }: JestReport): Judgement {
+  const failures = testResults
+    .flatMap(({ assertionResults }) => assertionResults)
+    .filter(({ status }) => status === 'failed')
+    .map(({ failureMessages }) => failureMessages.join('\n'));
+  if (failures.some((text) => !/verifier|BPF_PROG_LOAD/i.test(text) && !/Exceeded timeout/.test(text)))
+    return 'failed';
+  return failures.some((text) => /Exceeded timeout/.test(text)) ? 'timeout' : 'broken';
+}
 
 export class Workshop {
   readonly root: string;
@@ -69,8 +101,10 @@ export class Workshop {
     return status === 0 ? undefined : stderr.slice(-2000);
   }
 
-  /** Whether all tests of the suite pass. */
-  passes({ project, paths }: Suite): boolean {
+  /** What the tests of the suite say. Only a test that ran and failed has found something. */
+  judge({ project, paths }: Suite): Judgement {
+    const report = join(this.root, 'report.json');
+    rmSync(report, { force: true });
     const jest = join(this.root, 'node_modules/jest/bin/jest.js');
     const args = [
       jest,
@@ -79,16 +113,20 @@ export class Workshop {
       '--bail',
       '--forceExit',
       '--testTimeout=60000',
+      '--json',
+      `--outputFile=${report}`,
       '--',
       ...paths,
     ];
-    const { status } = spawnSync(process.execPath, args, {
+    const { status, error } = spawnSync(process.execPath, args, {
       cwd: this.root,
       stdio: 'ignore',
       timeout: TIMEOUT_MS,
       env: { ...process.env, NODE_OPTIONS: '' },
     });
-    return status === 0;
+    if (status === 0) return 'passed';
+    if (error || !existsSync(report)) return 'timeout';
+    return readReport(JSON.parse(readFileSync(report, 'utf8')) as JestReport);
   }
 
   remove(): void {
