@@ -5,7 +5,7 @@
  */
 #include "lib/base.h"
 #include "lib/address.h"
-#include "maps/lb.h"
+#include "lib/backend.h"
 #include "maps/lb_socket.h"
 
 #define ALLOW 1
@@ -57,24 +57,33 @@ inline_fn struct service_value *find_service(const struct target *t, __u8 protoc
 	return bpf_map_lookup_elem(&cilium_lb_services, &key);
 }
 
-inline_fn void remember(struct bpf_sock_addr *ctx, const struct backend_slot *slot, const struct target *asked,
+inline_fn void remember(struct bpf_sock_addr *ctx, const struct target *backend, const struct target *asked,
 			service_id_t service)
 {
-	struct socket_reverse_key key = { .cookie = bpf_get_socket_cookie(ctx), .port = slot->port };
+	struct socket_reverse_key key = { .cookie = bpf_get_socket_cookie(ctx), .port = backend->port };
 	struct socket_reverse_value value = { .port = asked->port, .service = service };
 
-	__builtin_memcpy(&key.addr, &slot->addr, 16);
+	__builtin_memcpy(&key.addr, &backend->addr, 16);
 	__builtin_memcpy(&value.addr, &asked->addr, 16);
 	bpf_map_update_elem(&cilium_lb_reverse_sk, &key, &value, BPF_ANY);
+}
+
+/* All sockets of a pod are one client; so are those of the node. */
+inline_fn void socket_client(struct bpf_sock_addr *ctx, struct affinity_key *client)
+{
+	__u64 cookie = bpf_get_netns_cookie(ctx);
+
+	client->client.words[2] = cookie >> 32;
+	client->client.words[3] = (__u32)cookie;
+	client->socket = 1;
 }
 
 /* connect and sendmsg: the service's address becomes a backend's. */
 inline_fn int translate(struct bpf_sock_addr *ctx, bool v6)
 {
-	struct target asked = {};
+	struct target asked = {}, backend = {};
 	struct service_value *service;
-	struct backend_slot *slot;
-	struct slot_key key;
+	int result;
 
 	if (!has(CONFIG_SOCKET_LB))
 		return ALLOW;
@@ -82,13 +91,15 @@ inline_fn int translate(struct bpf_sock_addr *ctx, bool v6)
 	service = find_service(&asked, ctx->protocol);
 	if (!service)
 		return ALLOW;
-	if (service->count == 0)
+	struct affinity_key client __attribute__((aligned(8))) = { .service = service->id };
+
+	if (service->flags & SERVICE_AFFINITY)
+		socket_client(ctx, &client);
+	result = backend_choice(service, &client, &backend.addr, tick_seconds(bpf_ktime_get_coarse_ns() >> 24));
+	backend.port = result - 1;
+	if (result <= 0 || !target_write(ctx, &backend.addr, backend.port, v6))
 		goto refuse;
-	key.index = service->offset + bpf_get_prandom_u32() % service->count;
-	slot = bpf_map_lookup_elem(&cilium_lb_slots, &key);
-	if (!slot || address_is_zero(&slot->addr) || !target_write(ctx, &slot->addr, slot->port, v6))
-		goto refuse;
-	remember(ctx, slot, &asked, service->id);
+	remember(ctx, &backend, &asked, service->id);
 	return ALLOW;
 refuse:
 	bpf_set_retval(-ECONNREFUSED);

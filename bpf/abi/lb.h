@@ -8,7 +8,7 @@ enum service_flags {
 	SERVICE_NODE_PORT = 2,
 	SERVICE_LOAD_BALANCER = 4,
 	SERVICE_EXTERNAL_IP = 8,
-	SERVICE_AFFINITY = 16,
+	SERVICE_AFFINITY = 16,		/* a client stays with its backend for affinity_timeout */
 	SERVICE_LOCAL_ONLY = 32,
 };
 
@@ -69,3 +69,21 @@ struct socket_reverse_value {
 	__u16 pad;
 	service_id_t service;
 };
+
+/* Whose backend is remembered: an address, or at a socket the cookie of its network namespace in the last two words. */
+struct affinity_key {
+	struct ip_addr client;
+	service_id_t service;
+	__u32 socket;			/* 1: client is a cookie */
+};
+_Static_assert(sizeof(struct affinity_key) == 24, "affinity_key");
+
+struct affinity_value {
+	struct ip_addr addr;
+	be16_t port;
+	__u16 pad;
+	__u32 generation;		/* of the service, when this backend was last known to belong to it */
+	seconds_t last;			/* when the client last began something */
+	__u32 pad2;
+};
+_Static_assert(sizeof(struct affinity_value) == 32, "affinity_value");

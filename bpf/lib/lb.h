@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* Services, packet by packet: for pods whose sockets are not under our cgroup hooks. */
 #pragma once
+#include "backend.h"
 #include "conntrack.h"
 #include "rewrite.h"
-#include "../maps/lb.h"
 
 #define LB_FAIL(reason) FAIL_AT(FILE_LIB_LB, reason)
 
@@ -13,13 +13,6 @@ inline_fn struct service_value *service_lookup(const struct ip_addr *address, be
 
 	__builtin_memcpy(&key.addr, address, 16);
 	return bpf_map_lookup_elem(&cilium_lb_services, &key);
-}
-
-inline_fn struct backend_slot *backend_pick(const struct service_value *service)
-{
-	struct slot_key key = { .index = service->offset + bpf_get_prandom_u32() % service->count };
-
-	return bpf_map_lookup_elem(&cilium_lb_slots, &key);
 }
 
 /* A remembered choice holds while the flow lives; a datagram flow chooses again when the service has changed. */
@@ -34,18 +27,17 @@ inline_fn bool choice_holds(const struct run *r, const struct ct_entry *choice, 
 
 inline_fn int backend_choose(struct run *r, struct ct_key *key, struct service_value *service)
 {
+	struct affinity_key client __attribute__((aligned(8))) = { .service = service->id };
 	struct ct_entry *choice = &r->entry;
-	struct backend_slot *slot;
 	bool tcp = r->packet.protocol == IPPROTO_TCP;
+	int result;
 
-	if (service->count == 0)
-		return LB_FAIL(DROP_NO_BACKEND);
-	slot = backend_pick(service);
-	if (!slot || address_is_zero(&slot->addr))
-		return LB_FAIL(DROP_NO_BACKEND);
+	address_copy(&client.client, &r->packet.source);
 	*choice = (struct ct_entry){};
-	address_copy(&choice->backend, &slot->addr);
-	choice->backend_port = slot->port;
+	result = backend_choice(service, &client, &choice->backend, r->now);
+	if (result <= 0)
+		return LB_FAIL(DROP_NO_BACKEND);
+	choice->backend_port = result - 1;
 	choice->service = service->id;
 	choice->epoch_egress = service->generation;
 	choice->expires = r->now + (tcp ? config.ct_tcp : config.ct_any);

@@ -256,6 +256,24 @@ _Static_assert(__builtin_offsetof(struct socket_reverse_value, port) == 16 && si
 	       "socket_reverse_value.port changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(__builtin_offsetof(struct socket_reverse_value, service) == 20 && sizeof(((struct socket_reverse_value *)0)->service) == 4,
 	       "socket_reverse_value.service changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(sizeof(struct affinity_key) == 24,
+	       "struct affinity_key changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(__builtin_offsetof(struct affinity_key, client) == 0 && sizeof(((struct affinity_key *)0)->client) == 16,
+	       "affinity_key.client changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(__builtin_offsetof(struct affinity_key, service) == 16 && sizeof(((struct affinity_key *)0)->service) == 4,
+	       "affinity_key.service changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(__builtin_offsetof(struct affinity_key, socket) == 20 && sizeof(((struct affinity_key *)0)->socket) == 4,
+	       "affinity_key.socket changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(sizeof(struct affinity_value) == 32,
+	       "struct affinity_value changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(__builtin_offsetof(struct affinity_value, addr) == 0 && sizeof(((struct affinity_value *)0)->addr) == 16,
+	       "affinity_value.addr changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(__builtin_offsetof(struct affinity_value, port) == 16 && sizeof(((struct affinity_value *)0)->port) == 2,
+	       "affinity_value.port changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(__builtin_offsetof(struct affinity_value, generation) == 20 && sizeof(((struct affinity_value *)0)->generation) == 4,
+	       "affinity_value.generation changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
+_Static_assert(__builtin_offsetof(struct affinity_value, last) == 24 && sizeof(((struct affinity_value *)0)->last) == 4,
+	       "affinity_value.last changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(sizeof(struct metrics_key) == 8,
 	       "struct metrics_key changed: run node --conditions=@cilium-ts/source tools/abigen/src/main.ts");
 _Static_assert(__builtin_offsetof(struct metrics_key, reason) == 0 && sizeof(((struct metrics_key *)0)->reason) == 1,

@@ -96,6 +96,7 @@ export function planMapSizes(config: AgentConfig): Record<string, number> {
     cilium_snat: config.number('bpf-nat-global-max'),
     cilium_lb_services: config.number('bpf-lb-map-max'),
     cilium_lb_reverse_nat: config.number('bpf-lb-map-max'),
+    cilium_lb_affinity: config.number('bpf-lb-map-max'),
     cilium_events: ring,
   };
 }

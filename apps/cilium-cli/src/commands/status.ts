@@ -124,7 +124,7 @@ function printVerbose(status: StatusModel): void {
     ['  Devices:', lb.devices.join(', ')],
     ['  Mode:', 'SNAT'],
     ['  Backend Selection:', 'Random'],
-    ['  Session Affinity:', 'Disabled'],
+    ['  Session Affinity:', 'Enabled'],
     ['  XDP Acceleration:', lb['xdp-acceleration']],
     ['  Services:', `ClusterIP: ${lb.services}`],
   ]);

@@ -41,6 +41,10 @@ import {
   type SocketReverseKey,
   SocketReverseValueCodec,
   type SocketReverseValue,
+  AffinityKeyCodec,
+  type AffinityKey,
+  AffinityValueCodec,
+  type AffinityValue,
   MetricsKeyCodec,
   type MetricsKey,
   MetricsValueCodec,
@@ -175,6 +179,16 @@ export const ipcacheExactMap: MapSpec<IpcacheExactKey, IpcacheValue> = {
   flags: 1,
 };
 
+export const lbAffinityMap: MapSpec<AffinityKey, AffinityValue> = {
+  name: 'cilium_lb_affinity',
+  type: 'lru_hash',
+  typeNumber: 9,
+  keyCodec: AffinityKeyCodec,
+  valueCodec: AffinityValueCodec,
+  maxEntries: 65536,
+  flags: 0,
+};
+
 export const lbReverseNatMap: MapSpec<ReverseNatKey, ReverseNatValue> = {
   name: 'cilium_lb_reverse_nat',
   type: 'hash',
@@ -300,6 +314,7 @@ export const ALL_MAPS = [
   fragMap,
   ipcacheMap,
   ipcacheExactMap,
+  lbAffinityMap,
   lbReverseNatMap,
   lbReverseSkMap,
   lbServicesMap,

@@ -162,6 +162,19 @@ export const SocketReverseValueOffsets = {
   service: 20,
 } as const;
 
+export const AffinityKeyOffsets = {
+  client: 0,
+  service: 16,
+  socket: 20,
+} as const;
+
+export const AffinityValueOffsets = {
+  addr: 0,
+  port: 16,
+  generation: 20,
+  last: 24,
+} as const;
+
 export const MetricsKeyOffsets = {
   reason: 0,
   direction: 1,

@@ -636,6 +636,59 @@ export const SocketReverseValueCodec: Codec<SocketReverseValue> = {
   },
 };
 
+/** struct affinity_key, 24 bytes */
+export interface AffinityKey {
+  client: string;
+  service: number;
+  socket: number;
+}
+
+export const AffinityKeyCodec: Codec<AffinityKey> = {
+  name: 'affinity_key',
+  size: 24,
+  encode(bytes, offset, value) {
+    bytes.fill(0, offset, offset + 24);
+    writeAddress(bytes, offset, value.client);
+    writeU32(bytes, offset + 16, value.service);
+    writeU32(bytes, offset + 20, value.socket);
+  },
+  decode(bytes, offset) {
+    return {
+      client: readAddress(bytes, offset),
+      service: readU32(bytes, offset + 16),
+      socket: readU32(bytes, offset + 20),
+    };
+  },
+};
+
+/** struct affinity_value, 32 bytes */
+export interface AffinityValue {
+  addr: string;
+  port: number;
+  generation: number;
+  last: number;
+}
+
+export const AffinityValueCodec: Codec<AffinityValue> = {
+  name: 'affinity_value',
+  size: 32,
+  encode(bytes, offset, value) {
+    bytes.fill(0, offset, offset + 32);
+    writeAddress(bytes, offset, value.addr);
+    writeBe16(bytes, offset + 16, value.port);
+    writeU32(bytes, offset + 20, value.generation);
+    writeU32(bytes, offset + 24, value.last);
+  },
+  decode(bytes, offset) {
+    return {
+      addr: readAddress(bytes, offset),
+      port: readBe16(bytes, offset + 16),
+      generation: readU32(bytes, offset + 20),
+      last: readU32(bytes, offset + 24),
+    };
+  },
+};
+
 /** struct metrics_key, 8 bytes */
 export interface MetricsKey {
   reason: number;

@@ -118,6 +118,7 @@ export class PacketLab {
   readonly services;
   readonly slots;
   readonly reverseNat;
+  readonly affinity;
   readonly nat;
   readonly forwarded;
   #ruleSets = 0;
@@ -140,6 +141,7 @@ export class PacketLab {
     this.services = pod.map(abi.lbServicesMap);
     this.slots = pod.map(abi.lbSlotsMap);
     this.reverseNat = pod.map(abi.lbReverseNatMap);
+    this.affinity = pod.map(abi.lbAffinityMap);
     this.nat = host.map(abi.snatMap);
     this.#sequence = pod.perCpuMap(abi.eventSeqMap);
     this.forwarded = pod.perCpuMap(abi.forwardedMap);
@@ -293,6 +295,7 @@ export class PacketLab {
       this.services,
       this.slots,
       this.reverseNat,
+      this.affinity,
       this.nat,
       this.#sequence,
       this.forwarded,

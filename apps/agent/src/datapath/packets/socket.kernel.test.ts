@@ -9,7 +9,7 @@ import { createServer, type AddressInfo, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { LAYOUT_HASH, lbServicesMap, lbSlotsMap } from '@cilium-ts/abi';
+import { LAYOUT_HASH, lbServicesMap, lbSlotsMap, ServiceFlags } from '@cilium-ts/abi';
 import { AttachType, BpfObject, attachCgroup, ensureCgroup2, type Attachment } from '@cilium-ts/bpf';
 import { loadNative } from '@cilium-ts/native';
 import { uniqueName } from '@cilium-ts/native/testing';
@@ -129,6 +129,39 @@ afterAll(async () => {
   native.umount({ target: mount });
   rmdirSync(mount);
 });
+
+test.each(FAMILIES)(
+  'with session affinity all sockets of a client reach one backend over $name',
+  async (family) => {
+    const slots = object.map(lbSlotsMap);
+    const services = object.map(lbServicesMap);
+    const offset = 100;
+    for (const i of [0, 1]) {
+      const server = createServer((socket) => socket.end(`number ${i}`));
+      servers.push(server);
+      await new Promise<void>((resolve) => server.listen(0, family.backend, resolve));
+      const { port } = server.address() as AddressInfo;
+      const slot = { addr: family.backend, port, protocol: TCP, flags: 0, backendId: offset + i };
+      slots.set({ index: offset + i }, slot);
+    }
+    const set = (flags: number): void =>
+      services.set(
+        { addr: family.vip, port: 82, protocol: TCP, scope: 0 },
+        { id: 50 + FAMILIES.indexOf(family), offset, count: 2, generation: 1, affinityTimeout: 60, flags },
+      );
+    const answers = async (): Promise<Set<unknown>> => {
+      const all = new Set<unknown>();
+      for (let i = 0; i < 12; i++) all.add((await client('tcp', family.vip, 82))['data']);
+      return all;
+    };
+    set(ServiceFlags.SERVICE_CLUSTER_IP | ServiceFlags.SERVICE_AFFINITY);
+    expect((await answers()).size).toBe(1);
+    set(ServiceFlags.SERVICE_CLUSTER_IP);
+    expect((await answers()).size).toBe(2);
+    services.close();
+    slots.close();
+  },
+);
 
 describe.each(FAMILIES)('socket load balancing over $name', ({ vip, backend }) => {
   test('a TCP connection reaches a backend, and its peer is called by the Service', async () => {

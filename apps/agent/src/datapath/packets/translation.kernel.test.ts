@@ -2,7 +2,7 @@
 // Tested: per-packet Services and masquerade, there and back, with all checksums.
 // How: the compiled programs run on hand-made packets by BPF_PROG_TEST_RUN over maps filled here.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { DropReason, EventType } from '@cilium-ts/abi';
+import { DropReason, EventType, ServiceFlags } from '@cilium-ts/abi';
 import { Action, NODE, PacketLab } from './packet-lab.ts';
 import { TcpFlag, readPacket } from './packet.ts';
 import { CLIENT, FAMILIES, REMOTE, SERVER, STRANGER, TCP, UDP, packet } from './pods.ts';
@@ -29,13 +29,21 @@ async function lastDrop(): Promise<number | undefined> {
 }
 
 describe.each(FAMILIES)('translation over %s', (family) => {
-  function service(id: number, protocol: number, backends: string[], generation = 1): void {
+  function service(
+    id: number,
+    protocol: number,
+    backends: string[],
+    generation = 1,
+    affinityTimeout = 0,
+  ): void {
+    const affine = affinityTimeout > 0 ? ServiceFlags.SERVICE_AFFINITY : 0;
+    const flags = ServiceFlags.SERVICE_CLUSTER_IP | affine;
     backends.forEach((addr, i) =>
       lab.slots.set({ index: id * 10 + i }, { addr, port: 8080, protocol, flags: 0, backendId: i + 1 }),
     );
     lab.services.set(
       { addr: VIP[family], port: 80, protocol, scope: 0 },
-      { id, offset: id * 10, count: backends.length, generation, affinityTimeout: 0, flags: 1 },
+      { id, offset: id * 10, count: backends.length, generation, affinityTimeout, flags },
     );
     lab.reverseNat.set({ id }, { addr: VIP[family], port: 80 });
   }
@@ -83,6 +91,44 @@ describe.each(FAMILIES)('translation over %s', (family) => {
       chosen.add(first);
     }
     expect([...chosen].sort()).toEqual([SERVER[family], REMOTE[family]].sort());
+  });
+
+  describe('with session affinity', () => {
+    const chosen = (flows = 30): string[] => {
+      const backends = Array.from(
+        { length: flows },
+        () => readPacket(lab.fromPod(CLIENT, ask(nextPort++, 'tcp')).packet).destination,
+      );
+      return [...new Set(backends)].sort();
+    };
+    const both = [SERVER[family], REMOTE[family]].sort();
+
+    test('all flows of a client go to one backend, as long as the Service has it', () => {
+      service(6, TCP, both, 1, 100);
+      const first = chosen();
+      expect(first).toHaveLength(1);
+      const other = both.find((one) => one !== first[0])!;
+      service(6, TCP, [other, first[0]!], 2, 100);
+      expect(chosen()).toEqual(first);
+      service(6, TCP, [other], 3, 100);
+      expect(chosen()).toEqual([other]);
+      service(6, TCP, both, 4, 100);
+      expect(chosen()).toEqual([other]);
+    });
+
+    test('who stayed away for longer than the timeout is free to go elsewhere', async () => {
+      service(7, TCP, both, 1, 100);
+      chosen(1);
+      const [key, value] = (await lab.affinity.entries()).find(([{ service: id }]) => id === 7)!;
+      const seen = new Set<string>();
+      for (let i = 0; i < 40; i++) {
+        lab.affinity.set(key, { ...value, last: value.last - 100 });
+        for (const backend of chosen(1)) seen.add(backend);
+      }
+      expect([...seen].sort()).toEqual(both);
+      lab.affinity.set(key, { ...value, last: value.last - 90 });
+      expect(chosen()).toEqual([value.addr]);
+    });
   });
 
   test('a Service without backends drops with a reason of its own', async () => {
