@@ -146,6 +146,17 @@ describe('named ports', () => {
     ports: [{ name: 'web', port, protocol: 6 }],
   });
 
+  test('are the same in whatever case somebody writes them', () => {
+    const engine = world();
+    engine.upsertPolicy(byName);
+    engine.upsertPod('production/b1', {
+      identity: BACKEND,
+      ports: [{ name: 'Web', port: 8080, protocol: 6 }],
+    });
+    engine.compile();
+    expect(ask(engine, BACKEND, 'ingress', FRONTEND, 8080)?.verdict).toBe('allow');
+  });
+
   test('stand for the number of the own pod, also where pods of one identity differ', () => {
     const engine = world();
     engine.upsertPolicy(byName);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { LABEL_CLUSTER, LABEL_NAMESPACE, type Label } from '@cilium-ts/identity';
 import { formatPrefix, parsePrefix } from '@cilium-ts/net';
+import { indexLabels, matcherOf } from './matcher.ts';
 import type { PeerSelector } from './rule.ts';
-import { requireValue, selects } from './selector.ts';
+import { requireValue, type LabelSelector } from './selector.ts';
 
 export interface ServiceInput {
   readonly namespace: string;
@@ -20,8 +21,9 @@ export interface CidrGroupInput {
   readonly cidrs: readonly string[];
 }
 
-function toLabels(labels: Readonly<Record<string, string>>): Label[] {
-  return Object.entries(labels).map(([key, value]) => ({ source: 'k8s', key, value }));
+function selects(selector: LabelSelector, labels: Readonly<Record<string, string>>): boolean {
+  const own = Object.entries(labels).map(([key, value]): Label => ({ source: 'k8s', key, value }));
+  return matcherOf(selector)(indexLabels(own));
 }
 
 /** Replaces Services and CIDR groups by the peers they stand for; what does not exist stands for nobody. */
@@ -61,7 +63,7 @@ export class Expansion {
     const found = [...this.#services.values()].filter((service) => {
       if (peer.namespace !== undefined && service.namespace !== peer.namespace) return false;
       if (peer.name !== undefined && service.name !== peer.name) return false;
-      return peer.selector === undefined || selects(peer.selector, toLabels(service.labels));
+      return peer.selector === undefined || selects(peer.selector, service.labels);
     });
     return found.flatMap((service): PeerSelector[] => {
       const selector = Object.entries(service.selector ?? {});
@@ -75,9 +77,7 @@ export class Expansion {
 
   #group(peer: PeerSelector & { kind: 'cidr-group' }): PeerSelector[] {
     const found = [...this.#groups.values()].filter((group) =>
-      peer.name === undefined
-        ? selects(peer.selector ?? [], toLabels(group.labels))
-        : group.name === peer.name,
+      peer.name === undefined ? selects(peer.selector ?? [], group.labels) : group.name === peer.name,
     );
     return found.flatMap((group) =>
       group.cidrs.flatMap((text): PeerSelector[] => {

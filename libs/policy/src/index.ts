@@ -39,7 +39,7 @@ export { parsePolicy } from './parse-policy.ts';
 export { MapState, type MapChange, type Select } from './map-state.ts';
 export { encodeEntry, encodeKey } from './entry-bytes.ts';
 export { SelectorCache } from './selector-cache.ts';
-export { selects, type LabelSelector, type Requirement } from './selector.ts';
+export { type LabelSelector, type Requirement } from './selector.ts';
 export { findConflicts } from './conflict.ts';
 export { reviewPolicies, type Finding } from './review.ts';
 export { yamlLines } from './yaml-lines.ts';

@@ -188,8 +188,11 @@ function sameLevel(one: ParsedPolicy): ParsedPolicy {
 }
 
 describe('a node that follows identities', () => {
-  const sorted = (state: MapState): string[] =>
-    [...state.entries()].map((entry) => JSON.stringify(entry)).sort();
+  const sorted = (entries: Iterable<RuleSetEntry>): string[] =>
+    [...entries].map((entry) => JSON.stringify(entry)).sort();
+  /** What the kernel finds an entry by. */
+  const keyOf = ({ direction, identity, protocol, port, portPrefix }: RuleSetEntry): string =>
+    [direction, identity, protocol, port, portPrefix].join();
 
   test.each([
     [
@@ -233,9 +236,12 @@ describe('a node that follows identities', () => {
     const { ruleSet } = engine.mapState(engine.subject(SUBJECT)!.ruleSet)!;
     const cache = new SelectorCache();
     const follower = new MapState(ruleSet, (selector) => cache.select(selector));
+    const kernel = new Map([...follower.entries()].map((entry) => [keyOf(entry), entry]));
     const learn = (id: number, labels: ReturnType<typeof podLabels> | undefined): void => {
       cache.update(id, labels);
-      follower.update(id, (selector) => cache.select(selector).has(id));
+      const change = follower.update(id, (selector) => cache.select(selector).has(id));
+      for (const entry of change.upserts) kernel.set(keyOf(entry), entry);
+      for (const entry of change.deletes) expect(kernel.delete(keyOf(entry))).toBe(true);
     };
     learn(PEER, podLabels('ns', { app: 'other' }));
     learn(OTHER, podLabels('ns', { app: 'other' }));
@@ -245,7 +251,9 @@ describe('a node that follows identities', () => {
     const whole = new SelectorCache();
     whole.update(PEER, podLabels('ns', { app: 'peer' }));
     whole.update(OTHER, podLabels('ns', { app: 'other' }));
-    expect(sorted(follower)).toEqual(sorted(new MapState(ruleSet, (selector) => whole.select(selector))));
+    const wanted = sorted(new MapState(ruleSet, (selector) => whole.select(selector)).entries());
+    expect(sorted(follower.entries())).toEqual(wanted);
+    expect(sorted(kernel.values())).toEqual(wanted);
   });
 
   test('treats pods that nobody has told of as meant by every deny', () => {

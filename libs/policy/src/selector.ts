@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { parseLabelKey, type Label } from '@cilium-ts/identity';
-import { parsePrefix, prefixContains } from '@cilium-ts/net';
+import { parseLabelKey } from '@cilium-ts/identity';
 import type { Reader } from './problem.ts';
 
 export type Operator = 'In' | 'NotIn' | 'Exists' | 'DoesNotExist';
@@ -38,37 +37,6 @@ export function selectorKey(selector: LabelSelector): string {
 
 function requirementKey({ source, key, operator, values }: Requirement): string {
   return `${source}:${key} ${operator} ${values.length > 1 ? [...values].sort().join(',') : (values[0] ?? '')}`;
-}
-
-export function selects(selector: LabelSelector, labels: readonly Label[]): boolean {
-  return selector.every((requirement) => holds(requirement, labels));
-}
-
-function holds(requirement: Requirement, labels: readonly Label[]): boolean {
-  const found = labels.filter((label) => sameKey(requirement, label));
-  switch (requirement.operator) {
-    case 'Exists':
-      return found.length > 0;
-    case 'DoesNotExist':
-      return found.length === 0;
-    case 'In':
-      return found.some((label) => requirement.values.includes(label.value));
-    case 'NotIn':
-      return !found.some((label) => requirement.values.includes(label.value));
-  }
-}
-
-/** CIDR keys match by containment: the label's prefix lies inside the requirement's. */
-function sameKey(requirement: Requirement, label: Label): boolean {
-  if (requirement.source === 'cidr') {
-    if (label.source !== 'cidr') return false;
-    const outer = parsePrefix(requirement.key.replaceAll('-', ':'));
-    const inner = parsePrefix(label.key.replaceAll('-', ':'));
-    return outer !== undefined && inner !== undefined && prefixContains(outer, inner);
-  }
-  return (
-    label.key === requirement.key && (requirement.source === 'any' || requirement.source === label.source)
-  );
 }
 
 const OPERATORS: readonly string[] = ['In', 'NotIn', 'Exists', 'DoesNotExist'];

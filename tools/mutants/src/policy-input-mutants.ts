@@ -64,28 +64,22 @@ export const POLICY_INPUT_MUTANTS: readonly Mutant[] = [
     replace: 'return leaving ? DIR_EGRESS : DIR_INGRESS;',
   },
   {
-    name: 'NotIn is In',
-    file: 'libs/policy/src/selector.ts',
-    find: 'return !found.some((label) => requirement.values.includes(label.value));',
-    replace: 'return found.some((label) => requirement.values.includes(label.value));',
-  },
-  {
-    name: 'DoesNotExist is Exists',
-    file: 'libs/policy/src/selector.ts',
-    find: 'return found.length === 0;',
-    replace: 'return found.length > 0;',
-  },
-  {
-    name: 'labels of every source match',
-    file: 'libs/policy/src/selector.ts',
-    find: "(requirement.source === 'any' || requirement.source === label.source)",
-    replace: 'true',
-  },
-  {
     name: 'toServices selects pods of every namespace',
     file: 'libs/policy/src/expansion.ts',
     find: "      requirements.push(requireValue('k8s', LABEL_NAMESPACE, service.namespace));\n",
     replace: '',
+  },
+  {
+    name: 'toServices by labels selects every Service',
+    file: 'libs/policy/src/expansion.ts',
+    find: 'return peer.selector === undefined || selects(peer.selector, service.labels);',
+    replace: 'return true;',
+  },
+  {
+    name: 'CIDR groups by labels are all meant',
+    file: 'libs/policy/src/expansion.ts',
+    find: '? selects(peer.selector ?? [], group.labels)',
+    replace: '? true',
   },
   {
     name: 'toServices ignores the name',
