@@ -193,6 +193,15 @@ describe('CIDRs and Services', () => {
     expect(engine.compile()!.removedCidrs).toHaveLength(2);
   });
 
+  test('CIDR groups are meant by their labels, those of other labels are not', () => {
+    const engine = world();
+    engine.upsertCidrGroup({ name: 'in', labels: { zone: 'a' }, cidrs: ['10.1.0.0/16'] });
+    engine.upsertCidrGroup({ name: 'out', labels: { zone: 'b' }, cidrs: ['10.2.0.0/16'] });
+    const toCIDRSet = [{ cidrGroupSelector: { matchLabels: { zone: 'a' } } }];
+    engine.upsertPolicy(parsed('cnp', 'p', { endpointSelector: {}, egress: [{ toCIDRSet }] }, 'production'));
+    expect(engine.compile()!.cidrs.map(({ prefix }) => prefix)).toEqual(['10.1.0.0/16']);
+  });
+
   test('a standby that takes over gives every prefix the number that nodes know it by', () => {
     const to = (name: string, cidr: string): ReturnType<typeof parsed> =>
       parsed('cnp', name, { endpointSelector: {}, egress: [{ toCIDR: [cidr] }] }, 'production');
