@@ -49,8 +49,13 @@ function run(target: Target, mutants: readonly Mutant[]): number {
   const workshop = new Workshop(process.cwd());
   let killed = 0;
   try {
-    const sound = [...target.typescript, ...target.bpf].every((suite) => workshop.judge(suite) === 'passed');
-    if (!sound) throw new Error('the tests fail without any fault: nothing can be said');
+    for (const suite of [...target.typescript, ...target.bpf]) {
+      const judgement = workshop.judge(suite);
+      if (judgement !== 'passed')
+        throw new Error(
+          `${suite.project} ${suite.paths.join(' ')}: ${judgement} without any fault, so nothing can be said\n${workshop.failures()}`,
+        );
+    }
     for (const mutant of mutants) {
       const result = tryOne(workshop, mutant, target);
       if (result.startsWith('killed')) killed++;

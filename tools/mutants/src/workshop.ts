@@ -28,6 +28,7 @@ export type Judgement = 'passed' | 'failed' | 'broken' | 'timeout';
 
 export interface JestReport {
   readonly testResults: readonly {
+    readonly message?: string;
     readonly assertionResults: readonly {
       readonly status: string;
       readonly failureMessages: readonly string[];
@@ -127,6 +128,17 @@ export class Workshop {
     if (status === 0) return 'passed';
     if (error || !existsSync(report)) return 'timeout';
     return readReport(JSON.parse(readFileSync(report, 'utf8')) as JestReport);
+  }
+
+  /** What the last suite had to say. */
+  failures(): string {
+    const report = join(this.root, 'report.json');
+    if (!existsSync(report)) return 'no report';
+    const { testResults } = JSON.parse(readFileSync(report, 'utf8')) as JestReport;
+    return testResults
+      .flatMap(({ message }) => message ?? [])
+      .join('\n')
+      .slice(0, 4000);
   }
 
   remove(): void {

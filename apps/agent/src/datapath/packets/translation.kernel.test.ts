@@ -119,7 +119,9 @@ describe.each(FAMILIES)('translation over %s', (family) => {
     test('who stayed away for longer than the timeout is free to go elsewhere', async () => {
       service(7, TCP, both, 1, 100);
       chosen(1);
-      const [key, value] = (await lab.affinity.entries()).find(([{ service: id }]) => id === 7)!;
+      const [key, value] = (await lab.affinity.entries()).find(
+        ([{ service: id, client }]) => id === 7 && client === CLIENT[family],
+      )!;
       const seen = new Set<string>();
       for (let i = 0; i < 40; i++) {
         lab.affinity.set(key, { ...value, last: value.last - 100 });
