@@ -4,13 +4,12 @@ import {
   IDENTITY_HEALTH,
   IDENTITY_HOST,
   IDENTITY_INIT,
-  IDENTITY_WORLD_IPV4,
-  IDENTITY_WORLD_IPV6,
   RESERVED_IDENTITIES,
   cidrLabels,
   identityScope,
   type Label,
 } from '@cilium-ts/identity';
+import { CidrNumbers } from './cidr-numbers.ts';
 import { Expansion, type CidrGroupInput, type ServiceInput } from './expansion.ts';
 import { NamedPorts, type PodPorts } from './named-ports.ts';
 import { MapState } from './map-state.ts';
@@ -26,6 +25,7 @@ import type { CidrIdentity, Direction, RuleSet, Subject } from './rule-set.ts';
 import { indexLabels, matcherOf, type IndexedLabels, type Matcher } from './matcher.ts';
 import type { LabelSelector } from './selector.ts';
 import { SelectorCache } from './selector-cache.ts';
+import { SharedRuleSets } from './shared-rule-sets.ts';
 
 export interface EngineOptions {
   readonly cluster: string;
@@ -84,15 +84,12 @@ export class PolicyEngine {
   readonly #ports = new NamedPorts();
   readonly #expansion: Expansion;
   readonly #subjects = new Map<number, SubjectState>();
-  readonly #ruleSets = new Map<string, { ruleSet: RuleSet; users: number }>();
+  readonly #ruleSets = new SharedRuleSets();
   readonly #dirty = new Set<number>();
   readonly #removed = new Set<number>();
   readonly #nodes = new Map<string, IndexedLabels>();
   readonly #rules = new Map<string, readonly OwnedRule[]>();
-  readonly #cidrs = new Map<string, number>();
-  /** Numbers given to prefixes by an earlier run, so that a restart changes nothing. */
-  readonly #remembered = new Map<string, number>();
-  #nextCidr = CIDR_IDENTITY_MIN;
+  readonly #cidrs = new CidrNumbers();
   #cidrsStale = true;
 
   constructor(options: EngineOptions) {
@@ -120,20 +117,11 @@ export class PolicyEngine {
   }
 
   /**
-   * Takes over the numbers that nodes know. Those given here meanwhile (by a standby, for itself) are given anew, so that no
-   * number changes its meaning. `next` is the first that was never given.
+   * Takes over the numbers that nodes know, so that no number changes its meaning. `next` is the first that was never given.
    */
   restoreCidrs(cidrs: readonly CidrIdentity[], next = CIDR_IDENTITY_MIN): void {
-    for (const identity of this.#cidrs.values())
-      if (identity >= CIDR_IDENTITY_MIN) this.#cache.update(identity, undefined);
-    this.#cidrs.clear();
-    this.#remembered.clear();
+    this.#forgetCidrs(this.#cidrs.restore(cidrs, next));
     this.#cidrsStale = true;
-    this.#nextCidr = Math.max(this.#nextCidr, next);
-    for (const { prefix, identity } of cidrs) {
-      this.#remembered.set(prefix, identity);
-      if (identity >= this.#nextCidr) this.#nextCidr = identity + 1;
-    }
   }
 
   upsertPolicy(policy: ParsedPolicy): void {
@@ -231,7 +219,7 @@ export class PolicyEngine {
   }
 
   ruleSet(id: string): RuleSet | undefined {
-    return this.#ruleSets.get(id)?.ruleSet;
+    return this.#ruleSets.get(id);
   }
 
   /** Where the compile of one identity looks things up; also what explain needs. */
@@ -251,10 +239,10 @@ export class PolicyEngine {
 
   state(): EngineState {
     return {
-      ruleSets: [...this.#ruleSets.values()].map(({ ruleSet }) => ruleSet),
+      ruleSets: this.#ruleSets.list(),
       subjects: [...this.#subjects.values()].map(({ subject }) => subject),
-      cidrs: [...this.#cidrs].map(([prefix, identity]) => ({ prefix, identity })),
-      nextCidr: this.#nextCidr,
+      cidrs: this.#cidrs.list(),
+      nextCidr: this.#cidrs.next,
     };
   }
 
@@ -272,12 +260,16 @@ export class PolicyEngine {
     this.#dirty.clear();
     this.#forgetSelectors();
     const removedSubjects = [...this.#removed];
-    for (const identity of removedSubjects) this.#forget(identity);
+    for (const identity of removedSubjects) {
+      this.#ruleSets.release(this.#subjects.get(identity)?.subject);
+      this.#subjects.delete(identity);
+    }
     this.#removed.clear();
     const changes =
       ruleSets.length + subjects.length + removedSubjects.length + cidrs.added.length + cidrs.removed.length;
     if (changes === 0) return undefined;
-    return { ruleSets, subjects, removedSubjects, cidrs: cidrs.added, removedCidrs: cidrs.removed };
+    const removedCidrs = cidrs.removed.map(({ prefix }) => prefix);
+    return { ruleSets, subjects, removedSubjects, cidrs: cidrs.added, removedCidrs };
   }
 
   /** Selectors of policies that are gone cost time with every identity; now and then only those in use are kept. */
@@ -292,7 +284,9 @@ export class PolicyEngine {
     const noted = { namedPorts: false };
     const compile = (pod: string | undefined): string => {
       const items = ownedItems(this.rulesOf(identity, pod));
-      return this.#hold(resolveRuleSet(identity, items, this.#world(identity, pod, noted)), fresh);
+      const ruleSet = resolveRuleSet(identity, items, this.#world(identity, pod, noted));
+      if (this.#ruleSets.add(ruleSet)) fresh.push(ruleSet);
+      return ruleSet.id;
     };
     const common = compile(undefined);
     const special = this.#special(identity, noted.namedPorts);
@@ -303,8 +297,8 @@ export class PolicyEngine {
     }
     const subject: Subject =
       Object.keys(pods).length === 0 ? { identity, ruleSet: common } : { identity, ruleSet: common, pods };
-    for (const id of ruleSetIds(subject)) this.#ruleSets.get(id)!.users++;
-    this.#release(identity);
+    this.#ruleSets.use(subject);
+    this.#ruleSets.release(this.#subjects.get(identity)?.subject);
     this.#subjects.set(identity, { subject, usesNamedPorts: noted.namedPorts });
     return subject;
   }
@@ -313,29 +307,6 @@ export class PolicyEngine {
   #special(identity: number, usesNamedPorts: boolean): string[] {
     if (identity === IDENTITY_HOST) return [...this.#nodes.keys()].sort();
     return usesNamedPorts ? this.#ports.divergingPods(identity) : [];
-  }
-
-  /** Registers a rule set (not yet counted as used) unless an equal one is there. */
-  #hold(ruleSet: RuleSet, fresh: RuleSet[]): string {
-    if (!this.#ruleSets.has(ruleSet.id)) {
-      this.#ruleSets.set(ruleSet.id, { ruleSet, users: 0 });
-      fresh.push(ruleSet);
-    }
-    return ruleSet.id;
-  }
-
-  #release(identity: number): void {
-    const old = this.#subjects.get(identity);
-    if (!old) return;
-    for (const id of ruleSetIds(old.subject)) {
-      const held = this.#ruleSets.get(id);
-      if (held && --held.users <= 0) this.#ruleSets.delete(id);
-    }
-  }
-
-  #forget(identity: number): void {
-    this.#release(identity);
-    this.#subjects.delete(identity);
   }
 
   #world(identity: number, pod: string | undefined, noted: { namedPorts: boolean }): ResolveWorld {
@@ -383,7 +354,7 @@ export class PolicyEngine {
   }
 
   /** Gives every prefix that policy names an identity, and takes it from those no longer named. */
-  #updateCidrs(): { added: CidrIdentity[]; removed: string[] } {
+  #updateCidrs(): { added: readonly CidrIdentity[]; removed: readonly CidrIdentity[] } {
     this.#cidrsStale = false;
     const wanted = new Set<string>();
     for (const policy of this.#policies.values()) {
@@ -394,38 +365,17 @@ export class PolicyEngine {
         }
       }
     }
-    const removed: string[] = [];
-    for (const [prefix, identity] of this.#cidrs) {
-      if (wanted.has(prefix)) continue;
-      this.#cidrs.delete(prefix);
-      removed.push(prefix);
-      if (identity >= CIDR_IDENTITY_MIN) this.#cache.update(identity, undefined);
-    }
-    const added: CidrIdentity[] = [];
-    for (const prefix of wanted) {
-      if (this.#cidrs.has(prefix)) continue;
-      const identity = this.#cidrIdentity(prefix);
-      this.#cidrs.set(prefix, identity);
-      added.push({ prefix, identity });
+    const { added, removed } = this.#cidrs.follow(wanted);
+    this.#forgetCidrs(removed);
+    for (const { prefix, identity } of added)
       if (identity >= CIDR_IDENTITY_MIN) this.#cache.update(identity, cidrLabels(prefix));
-    }
     return { added, removed };
   }
 
-  /** The whole address space of a family is the world of that family. */
-  #cidrIdentity(prefix: string): number {
-    if (prefix === '0.0.0.0/0') return IDENTITY_WORLD_IPV4;
-    if (prefix === '::/0') return IDENTITY_WORLD_IPV6;
-    const known = this.#remembered.get(prefix);
-    if (known !== undefined && ![...this.#cidrs.values()].includes(known)) return known;
-    const identity = this.#nextCidr++;
-    this.#remembered.set(prefix, identity);
-    return identity;
+  #forgetCidrs(cidrs: readonly CidrIdentity[]): void {
+    for (const { identity } of cidrs)
+      if (identity >= CIDR_IDENTITY_MIN) this.#cache.update(identity, undefined);
   }
-}
-
-function ruleSetIds(subject: Subject): string[] {
-  return [...new Set([subject.ruleSet, ...Object.values(subject.pods ?? {})])];
 }
 
 function ownedItems(found: readonly { policy: ParsedPolicy; rule: Rule }[]): OwnedItem[] {

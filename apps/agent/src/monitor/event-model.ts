@@ -11,7 +11,7 @@ import {
 } from '@cilium-ts/abi';
 import { dropReasonText, sourceFileText, type MonitorEventModel } from '@cilium-ts/agent-api';
 import { formatOriginObject } from '@cilium-ts/policy';
-import type { Decision } from '../policy/realizer.ts';
+import type { Decision } from '../policy/kept-policy.ts';
 import { summarizePacket } from './packet.ts';
 
 const words = (name: string | undefined, prefix: string): string =>

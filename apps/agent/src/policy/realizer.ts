@@ -11,18 +11,18 @@ import {
   type CidrIdentity,
   type Direction,
   type LabelSelector,
-  type Origin,
   type PolicyPublication,
   type PolicyRevision,
   type RuleSet,
   type RuleSetEntry,
-  type Subject,
 } from '@cilium-ts/policy';
 import type { TableReader } from '@cilium-ts/tables';
 import type { IdentityRow } from '../rows.ts';
+import { PolicyMemory, RuleSetNumbers, type Decision, type PersistedPolicy } from './kept-policy.ts';
 import { KnownIdentities } from './known-identities.ts';
 import { PolicyMaps, type Realized } from './policy-maps.ts';
 import { PublishedPolicy } from './published-policy.ts';
+import { Signal } from './signal.ts';
 
 /** The local endpoints, as far as policy needs them. */
 export interface PolicyEndpoints {
@@ -56,34 +56,19 @@ export interface RealizerPorts {
   readonly logger: Logger;
 }
 
-export interface PersistedPolicy {
-  /** What the rule sets mean; those of another version are not read. */
-  readonly semantics: number;
-  readonly at: PolicyRevision | undefined;
-  readonly ruleSets: readonly { readonly number: number; readonly ruleSet: RuleSet }[];
-  readonly subjects: readonly Subject[];
-  readonly cidrs: readonly CidrIdentity[];
-}
-
-/** What decided a packet: the entry's origin, or the policies that isolate the endpoint. */
-export type Decision =
-  | { readonly kind: 'origin'; readonly origin: Origin }
-  | { readonly kind: 'default-deny'; readonly isolatedBy: readonly Origin[] };
-
 /** How long a number that nobody uses stays in the map, and its origins in memory. */
 const REMOVE_AFTER_MS = 2000;
 const FORGET_AFTER_MS = 120_000;
 const RETRY_MS = 1000;
-const PERSIST_AFTER_MS = 2000;
 
 export class PolicyRealizer {
   readonly #ports: RealizerPorts;
   readonly #published = new PublishedPolicy();
   readonly #known: KnownIdentities;
   readonly #maps: PolicyMaps;
-  /** Number -> rule set, also of those that were removed a short while ago. */
-  readonly #byNumber = new Map<number, RuleSet>();
-  readonly #waiters = new Set<() => void>();
+  readonly #numbers = new RuleSetNumbers();
+  readonly #memory: PolicyMemory;
+  readonly #rounds = new Signal();
   readonly #timers = new Set<NodeJS.Timeout>();
   /** Numbers of an earlier run that endpoints may still use. */
   #inherited: number[] = [];
@@ -94,10 +79,6 @@ export class PolicyRealizer {
   };
   #error: string | undefined;
   #failures = 0;
-  /** What the state kept last was about. */
-  #persisted = '';
-  #persistedAt: PolicyRevision | undefined;
-  #persistPending = false;
   #chain: Promise<void> = Promise.resolve();
   #queued = false;
   #stopped = false;
@@ -106,6 +87,7 @@ export class PolicyRealizer {
     this.#ports = ports;
     this.#known = new KnownIdentities(ports.identities, () => void this.refresh());
     this.#maps = new PolicyMaps(ports.map, ports.entriesMax, this.#known.cache);
+    this.#memory = new PolicyMemory(ports.persist, () => this.#snapshot());
   }
 
   get revision(): PolicyRevision | undefined {
@@ -130,7 +112,7 @@ export class PolicyRealizer {
     this.#inherited = [...present];
     if (state?.semantics !== SEMANTICS_VERSION) return;
     const kept = state.ruleSets.filter(({ number }) => present.has(number));
-    for (const { number, ruleSet } of kept) this.#byNumber.set(number, ruleSet);
+    for (const { number, ruleSet } of kept) this.#numbers.set(number, ruleSet);
     this.#published.restore({ ...state, ruleSets: kept.map(({ ruleSet }) => ruleSet) });
     this.#learnCidrs(state.cidrs);
     await this.#ports.cidrs(state.cidrs, []);
@@ -180,16 +162,7 @@ export class PolicyRealizer {
     while (this.ruleSetOf(identity, pod) === undefined) {
       const left = deadline - performance.now();
       if (left <= 0 || this.#stopped) return false;
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(done, left);
-        const waiters = this.#waiters;
-        function done(): void {
-          clearTimeout(timer);
-          waiters.delete(done);
-          resolve();
-        }
-        waiters.add(done);
-      });
+      await this.#rounds.next(left);
     }
     return true;
   }
@@ -217,7 +190,7 @@ export class PolicyRealizer {
     const ruleSet = this.ruleSetOf(identity, pod);
     const realized = ruleSet && this.#maps.get(ruleSet.id);
     if (!realized) return undefined;
-    this.#byNumber.set(realized.number, realized.ruleSet);
+    this.#numbers.set(realized.number, realized.ruleSet);
     return { number: realized.number, ruleSetId: realized.ruleSet.id };
   }
 
@@ -236,7 +209,7 @@ export class PolicyRealizer {
     // Before the identities are listed, maps would lack what is allowed by label.
     await this.#ports.identities.whenSynced();
     if (this.#stopped) return;
-    for (const wake of [...this.#waiters]) wake();
+    this.#rounds.wake();
     const at = this.#published.at;
     try {
       await this.#followIdentities();
@@ -297,7 +270,9 @@ export class PolicyRealizer {
   }
 
   #settle(at: PolicyRevision | undefined): void {
-    this.#persist();
+    const numbersNow = this.#maps.list().map(({ number }) => number);
+    const mark = [...numbersNow, '', ...this.#ports.endpoints.numbers()].join();
+    this.#memory.changed(mark, this.#published.at);
     if (this.#error !== undefined) this.#later(RETRY_MS, () => void this.refresh());
     const told = this.#told;
     this.#told = { at, error: this.#error };
@@ -340,7 +315,7 @@ export class PolicyRealizer {
     const inUse = this.#ports.endpoints.numbers();
     const used = this.#usedIds();
     const gone = numbers.filter((number) => {
-      const ruleSet = this.#byNumber.get(number);
+      const ruleSet = this.#numbers.get(number);
       const current = ruleSet && used.has(ruleSet.id) && this.#maps.get(ruleSet.id)?.number === number;
       return !inUse.has(number) && !current;
     });
@@ -350,7 +325,7 @@ export class PolicyRealizer {
     } catch (error) {
       this.#ports.logger.warn({ error: errorMessage(error) }, 'cannot remove old rule sets');
     }
-    this.#later(FORGET_AFTER_MS, () => gone.forEach((number) => this.#byNumber.delete(number)));
+    this.#later(FORGET_AFTER_MS, () => this.#numbers.forget(gone));
   }
 
   #later(ms: number, work: () => void): void {
@@ -362,32 +337,12 @@ export class PolicyRealizer {
     this.#timers.add(timer);
   }
 
-  /** What numbers mean is kept at once; a revision that only brings subjects of other nodes can wait. */
-  #persist(): void {
-    const numbers = this.#maps.list().map(({ number }) => number);
-    const mark = [...numbers, '', ...this.#ports.endpoints.numbers()].join();
-    if (mark !== this.#persisted) {
-      this.#persisted = mark;
-      this.#persistNow();
-    } else if (!this.#persistPending && this.#published.at !== this.#persistedAt) {
-      this.#persistPending = true;
-      this.#later(PERSIST_AFTER_MS, () => this.#persistNow());
-    }
-  }
-
-  #persistNow(): void {
-    this.#persistPending = false;
-    this.#persistedAt = this.#published.at;
-    this.#ports.persist(this.#snapshot());
-  }
-
-  #snapshot(): PersistedPolicy {
+  #snapshot(): Omit<PersistedPolicy, 'semantics'> {
     const inUse = this.#ports.endpoints.numbers();
     return {
       at: this.#published.at,
-      semantics: SEMANTICS_VERSION,
-      ruleSets: [...this.#byNumber].flatMap(([number, ruleSet]) =>
-        inUse.has(number) || this.#maps.get(ruleSet.id)?.number === number ? [{ number, ruleSet }] : [],
+      ruleSets: this.#numbers.kept(
+        (number, ruleSet) => inUse.has(number) || this.#maps.get(ruleSet.id)?.number === number,
       ),
       subjects: this.#published.subjects(),
       cidrs: this.#published.cidrs(),
@@ -396,7 +351,7 @@ export class PolicyRealizer {
 
   /** The rule set of a number, also of one that was replaced within the last two minutes. */
   ruleSetByNumber(number: number): RuleSet | undefined {
-    return this.#byNumber.get(number);
+    return this.#numbers.get(number);
   }
 
   numberOf(ruleSetId: string): number | undefined {
@@ -405,16 +360,12 @@ export class PolicyRealizer {
 
   /** What the policy map's entry stands for; undefined where the number is not known any more. */
   originOf(number: number, originId: number, direction: Direction): Decision | undefined {
-    const ruleSet = this.#byNumber.get(number);
-    if (!ruleSet) return undefined;
-    const origin = originId > 0 ? ruleSet.origins[originId - 1] : undefined;
-    if (origin) return { kind: 'origin', origin };
-    return { kind: 'default-deny', isolatedBy: ruleSet.isolatedBy[direction] };
+    return this.#numbers.originOf(number, originId, direction);
   }
 
   /** What is in the kernel for a number; undefined for one of an earlier run. */
   entriesByNumber(number: number): RuleSetEntry[] | undefined {
-    const ruleSet = this.#byNumber.get(number);
+    const ruleSet = this.#numbers.get(number);
     const realized = ruleSet && this.#maps.get(ruleSet.id);
     return realized?.number === number ? this.#maps.entries(ruleSet!.id) : undefined;
   }
@@ -437,10 +388,10 @@ export class PolicyRealizer {
   }
 
   async stop(): Promise<void> {
-    if (this.#persistPending) this.#persistNow();
+    this.#memory.stop();
     this.#stopped = true;
     for (const timer of this.#timers) clearTimeout(timer);
-    for (const wake of [...this.#waiters]) wake();
+    this.#rounds.wake();
     await this.#chain;
     this.#maps.close();
   }
