@@ -2,7 +2,7 @@
 // The parts of a port rule that no L4 map can decide. They are checked for shape, and turn the rule into one that is
 // dropped with a reason of its own until something enforces them.
 import type { L7Family, L7Rules } from './l7-request.ts';
-import type { ItemContext } from './parse-item.ts';
+import type { ItemContext } from './parse-context.ts';
 import {
   RANK_DNS,
   RANK_HTTP,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { LABEL_NAMESPACE } from '@cilium-ts/identity';
 import { err, ok, type Result } from '@cilium-ts/base';
-import { parseItems, type ListName, type ObjectContext } from './parse-item.ts';
+import type { ObjectContext } from './parse-context.ts';
+import { parseItems, type ListName } from './parse-item.ts';
 import { Reader, type Problem } from './problem.ts';
 import type { ParsedPolicy, ParseOptions, PolicyName, Rule, RuleItem } from './rule.ts';
 import type { Origin } from './rule-set.ts';

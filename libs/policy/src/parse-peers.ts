@@ -2,7 +2,7 @@
 import { LABEL_CLUSTER, LABEL_NAMESPACE, LABEL_NAMESPACE_LABELS } from '@cilium-ts/identity';
 import { formatPrefix, parsePrefix, prefixContains } from '@cilium-ts/net';
 import { checkDnsName } from './parse-l7.ts';
-import type { ItemContext } from './parse-item.ts';
+import type { ItemContext } from './parse-context.ts';
 import type { Peers, PeerSelector } from './rule.ts';
 import { parseSelector, requireKey, requireValue, type LabelSelector } from './selector.ts';
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { parseL7 } from './parse-l7.ts';
-import type { ItemContext } from './parse-item.ts';
+import type { ItemContext } from './parse-context.ts';
 import type { PortMatch, UnenforcedCondition } from './rule.ts';
 
 const PROTOCOLS: Readonly<Record<string, readonly number[]>> = {

@@ -36,7 +36,7 @@ import { AppError } from '@cilium-ts/base';
 import type { MapSpec } from '@cilium-ts/bpf';
 import { formatAddressPort, protocolName } from '@cilium-ts/net';
 import { ask } from '../agent-client.ts';
-import type { BpfOptions, Dump, PinnedMaps } from './bpf.ts';
+import type { BpfOptions, Dump, PinnedMaps } from './pinned-maps.ts';
 
 /** The generic two-column dump: table rows, and an object of arrays of text. */
 function twoColumns(head: readonly [string, string], entries: readonly (readonly [string, string])[]): Dump {

@@ -5,7 +5,7 @@ import type { Container, Pod } from '@cilium-ts/kube';
 import { containerSpec, imageName, type ContainerPlaces } from './container-spec.ts';
 import { hostPathSource } from './host-path.ts';
 import { capabilityMask } from './process-identity.ts';
-import type { VolumeSource } from './volumes.ts';
+import type { VolumeSource } from './volume-source.ts';
 
 const places = {
   nodePid: 1, podPid: 2, dir: '/d', cgroup: '/c', shimCgroup: '/s', logFile: '/l', resolvConf: '/r', hosts: '/h',

@@ -6,7 +6,8 @@ import type { ContainerRunSpec, VolumeMount } from '../runtime/specification.ts'
 import { expand } from './environment.ts';
 import { ContainerConfigError } from './pod-facts.ts';
 import { isPrivileged, processIdentity } from './process-identity.ts';
-import { ACCOUNT_MOUNT, ACCOUNT_VOLUME, type VolumeSource } from './volumes.ts';
+import type { VolumeSource } from './volume-source.ts';
+import { ACCOUNT_MOUNT, ACCOUNT_VOLUME } from './volumes.ts';
 
 export interface ContainerPlaces {
   readonly nodePid: number;

@@ -9,7 +9,7 @@ import { containerEnvironment } from './environment.ts';
 import { ContainerConfigError, type PodFacts } from './pod-facts.ts';
 import { containerSpec } from './container-spec.ts';
 import { podEvent, type KubeletContext } from './pod-context.ts';
-import type { VolumeSource } from './volumes.ts';
+import type { VolumeSource } from './volume-source.ts';
 import { ContainerChecks } from './container-checks.ts';
 
 /** What a container needs of its pod. */

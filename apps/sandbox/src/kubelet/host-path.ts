@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { normalize } from 'node:path';
 import { ContainerConfigError } from './pod-facts.ts';
-import type { VolumeSource } from './volumes.ts';
+import type { VolumeSource } from './volume-source.ts';
 
 /** Folders that every node has of its own. */
 const NODE_FOLDERS = [

@@ -6,17 +6,10 @@ import { type ObjectLookup } from './environment.ts';
 import { ContainerConfigError, type PodFacts } from './pod-facts.ts';
 import { hostPathSource } from './host-path.ts';
 import { ProjectedFolder, type ProjectedFile } from './projected-folder.ts';
+import type { VolumeSource } from './volume-source.ts';
 import { requestToken, type IssuedToken } from './service-account-tokens.ts';
 
 type Volume = NonNullable<PodSpec['volumes']>[number];
-
-/** Where a volume's content lies; mounts of it refer to this. */
-export interface VolumeSource {
-  readonly where: 'machine' | 'node';
-  readonly path: string;
-  readonly readOnly: boolean;
-  readonly create?: 'dir-create' | 'file-create' | undefined;
-}
 
 export interface VolumeContext {
   readonly client: KubeClient;
